@@ -1,0 +1,1 @@
+"""What DAGs and jobs share, in the cloud and on a laptop."""

@@ -1,0 +1,1 @@
+"""The clients: one YAML contract each, read by `include.clients.contract`."""

@@ -1,0 +1,107 @@
+"""The Python tasks of the products' DAG: each takes its clients from Airflow's connections and calls one function."""
+
+import logging
+from typing import Any
+
+from airflow.exceptions import AirflowFailException
+from airflow.providers.amazon.aws.hooks.athena import AthenaHook
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+from airflow.sdk import Variable, XComArg, task
+
+from include.products import audit, plan, publish
+from include.products.assets import ASSETS
+from include.tables import contract
+
+log = logging.getLogger(__name__)
+
+
+def _client(service: str) -> Any:
+    return AwsBaseHook(aws_conn_id="aws_default", client_type=service).get_conn()
+
+
+def _lake() -> str:
+    return Variable.get("vitrine_lake")
+
+
+@task(multiple_outputs=True)
+def resolve_contract(params: dict[str, Any], data_interval_end: Any = None, dag_run: Any = None) -> dict[str, Any]:
+    """Everything the other tasks need to know, from the run's parameters and the client's contract."""
+    try:
+        return plan.plan(params, data_interval_end or dag_run.run_after, _lake())
+    except ValueError as error:
+        raise AirflowFailException(str(error)) from error
+
+
+@task(multiple_outputs=True, retries=2)
+def register(unloaded: dict[str, Any], ti: Any) -> dict[str, str]:
+    """Makes the extract a partition of `sales_extract`, so that Athena can check it."""
+    table, lake, glue = contract.load("sales_extract"), _lake(), _client("glue")
+    location = unloaded["location"]
+    version = location.rstrip("/").rpartition("v=")[2]
+    publish.ensure_table(glue, table, lake)
+    publish.switch_partition(glue, table, (ti.xcom_pull("resolve_contract", key="client"), version), location)
+    return {"location": location, "version": version}
+
+
+@task
+def check(totals: list[list[Any]], query_id: str, ti: Any) -> dict[str, Any]:
+    """Compares the extract in the lake with Snowflake's own figures."""
+    header, values = AthenaHook(aws_conn_id="aws_default").get_query_results(query_id)["ResultSet"]["Rows"]
+    names = [cell["VarCharValue"] for cell in header["Data"]]
+    lake = dict(zip(names, (cell.get("VarCharValue") for cell in values["Data"]), strict=True))
+    warehouse = dict(zip(("rows", "amount", "latest_sale"), totals[0], strict=True))
+    start, end = (ti.xcom_pull("resolve_contract", key=key) for key in ("start", "end"))
+    try:
+        facts = audit.check_extract(lake, warehouse, start, end)
+    except audit.AuditError as error:
+        raise AirflowFailException(str(error)) from error
+    log.info("%(rows)s rows, amount %(amount)s, from %(first_sale)s to %(last_sale)s: equal to Snowflake's", facts)
+    return facts
+
+
+@task.branch
+def choose_products(products: list[str]) -> list[str]:
+    """The first task of each product that is switched on."""
+    return [f"{product}.run" for product in products]
+
+
+@task(multiple_outputs=True)
+def check_output(product: str, job_id: str) -> dict[str, Any]:
+    """Checks what a job wrote against the contracts of its tables."""
+    job = _client("batch").describe_jobs(jobs=[job_id])["jobs"][0]
+    output = job["parameters"]["output"]
+    try:
+        rows = audit.check_product(_client("s3"), product, contract.of_product(product), output)
+    except audit.AuditError as error:
+        raise AirflowFailException(str(error)) from error
+    log.info("%s: every table keeps its contract: %s", output, rows)
+    return {"output": output, "rows": rows}
+
+
+def publish_output(product: str, checked: XComArg) -> XComArg:
+    """The task that publishes a product's checked output and tells its asset."""
+    return _publish.override(task_id="publish", outlets=[ASSETS[product]])(product, checked["output"], checked["rows"])
+
+
+@task(retries=2)
+def _publish(product: str, output: str, rows: dict[str, int], ti: Any, outlet_events: Any) -> dict[str, Any]:
+    files = publish.publish_product(_client("s3"), _client("glue"), contract.of_product(product), output, _lake())
+    client, report_date = (ti.xcom_pull("resolve_contract", key=key) for key in ("client", "report_date"))
+    outlet_events[ASSETS[product]].extra = {"client": client, "report_date": report_date, "rows": rows}
+    return {"version": output, "rows": rows, "files": files}
+
+
+@task(trigger_rule="all_done")
+def summarise(ti: Any) -> dict[str, Any]:
+    """What was published, by product; fails, naming them, when chosen products were not."""
+    chosen = ti.xcom_pull("resolve_contract", key="products")
+    if chosen is None:
+        raise AirflowFailException("resolve_contract failed, so nothing was run")
+    if ti.xcom_pull("extract.check") is None:
+        raise AirflowFailException("the extract failed, so no product was run: " + ", ".join(chosen))
+    published = {product: ti.xcom_pull(f"{product}.publish") for product in chosen}
+    for product, result in published.items():
+        log.info("%s: %s", product, result["rows"] if result else "FAILED, nothing published")
+    if failed := [product for product, result in published.items() if not result]:
+        raise AirflowFailException(f"not published: {', '.join(failed)}; see the failed tasks of these groups")
+    return {product: result["rows"] for product, result in published.items()}

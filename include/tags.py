@@ -1,0 +1,13 @@
+"""The tags a DAG may carry."""
+
+from enum import StrEnum
+
+
+class Tag(StrEnum):
+    """What a DAG is about; the UI filters by these."""
+
+    SALES = "sales"
+    PRODUCTS = "products"
+    SNOWFLAKE = "snowflake"
+    BATCH = "batch"
+    ATHENA = "athena"

@@ -1,0 +1,1 @@
+"""What the pipelines do in Snowflake."""

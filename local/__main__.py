@@ -1,0 +1,163 @@
+"""The command line of the local stack: `python -m local --help`."""
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from local import stack
+from local.aws.settings import Image
+
+
+def main() -> int:
+    """Parse the command line and run the command.
+
+    Returns:
+        The exit code: 0, or 1 when the command could not do what was asked.
+    """
+    arguments = _parser().parse_args()
+    arguments.state = arguments.state.resolve()
+    try:
+        return arguments.run(arguments)
+    except stack.StackError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m local", description="AWS and Snowflake on this machine, for the pipelines of this repository."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--state", type=Path, default=Path(".local"), help="where the stack keeps its data and logs (default: .local)"
+    )
+
+    up = commands.add_parser("up", parents=[shared], help="start the stack", description=_up.__doc__)
+    for option, endpoint, port in (("--port", "AWS", 4566), ("--snowflake-port", "Snowflake", 4567)):
+        summary = f"port of the {endpoint} endpoint, 0 for any free one (default: {port})"
+        up.add_argument(option, type=int, default=port, metavar="PORT", help=summary)
+    up.add_argument("--detach", action="store_true", help="return as soon as it is ready, and leave it running")
+    up.add_argument(
+        "--image",
+        action="append",
+        default=[],
+        dest="images",
+        metavar="NAME=COMMAND",
+        help="run COMMAND for Batch jobs of the image NAME, in the current folder; may be repeated "
+        f"(built in: {', '.join(stack.IMAGES)})",
+    )
+    up.set_defaults(run=_up)
+
+    sales = argparse.ArgumentParser(add_help=False)
+    sales.add_argument("--client", default="drogaria", help="whose: a file in include/clients (default: drogaria)")
+    sales.add_argument(
+        "--scale", type=float, default=1.0, help="how many sales to generate, 1 being about 200 000 lines (default: 1)"
+    )
+    sales.add_argument(
+        "--sales", type=Path, metavar="PATH", help="load this CSV, Parquet or Excel file instead of generating sales"
+    )
+    for command, run, summary in (
+        ("seed", _seed, "load sales into its Snowflake"),
+        ("run", _run, "load sales, run the products' DAG on them, show what came out"),
+    ):
+        commands.add_parser(command, parents=[shared, sales], help=summary, description=run.__doc__).set_defaults(
+            run=run
+        )
+
+    for command, run, summary in (
+        ("airflow", _airflow, "run Airflow's UI and scheduler beside it"),
+        ("status", _status, "show ports, health and data"),
+        ("env", _env, "print what a shell must export to use it"),
+        ("down", _down, "stop it; its data stays"),
+    ):
+        commands.add_parser(command, parents=[shared], help=summary, description=run.__doc__).set_defaults(run=run)
+    return parser
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    """Start the stack and keep it running until it is interrupted, or in the background with --detach."""
+    images = dict(_image(text) for text in arguments.images)
+    if arguments.detach:
+        stack.detach(arguments.state, arguments.port, arguments.snowflake_port, arguments.images)
+    else:
+        stack.up(arguments.state, arguments.port, arguments.snowflake_port, images)
+    return 0
+
+
+def _image(text: str) -> tuple[str, Image]:
+    name, separator, command = text.partition("=")
+    words = tuple(shlex.split(command))
+    if not name or not separator or not words:
+        raise stack.StackError(f"--image {text!r} is not NAME=COMMAND, as in --image forecast='python -m forecast'")
+    return name, Image(words, Path.cwd())
+
+
+def _seed(arguments: argparse.Namespace) -> int:
+    """Load a client's sales into the running stack's Snowflake, generated or from a file."""
+    running = stack.require_running(arguments.state)
+    from local import load  # the Snowflake connector takes seconds to import
+
+    try:
+        load.seed(arguments.state, running.snowflake_port, arguments.client, arguments.sales, arguments.scale)
+    except load.LoadError as error:
+        raise stack.StackError(str(error)) from error
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Load a client's sales into the running stack, run the products' DAG on them, and show what was published."""
+    stack.require_running(arguments.state)
+    from local import airflow, load, run, show
+
+    try:
+        run.run(arguments.state, arguments.client, arguments.sales, arguments.scale)
+    except (load.LoadError, airflow.RunError, show.ShowError) as error:
+        raise stack.StackError(str(error)) from error
+    return 0
+
+
+def _airflow(arguments: argparse.Namespace) -> int:
+    """Run Airflow's UI, scheduler and triggerer on the running stack until interrupted."""
+    running = stack.require_running(arguments.state)
+    from local import airflow
+
+    environment = {**os.environ, **stack.shell_environment(arguments.state, running)}
+    try:
+        airflow.migrate(arguments.state, environment)
+        return airflow.standalone(arguments.state, environment)
+    except airflow.RunError as error:
+        raise stack.StackError(str(error)) from error
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    """Show where the stack listens, whether it answers and what it keeps; exit code 1 if it does not run or answer."""
+    running = stack.require_running(arguments.state)
+    health = stack.health(arguments.state, running)
+    words = {True: "answers", False: "DOES NOT ANSWER"}
+    print(f"Stack on {arguments.state}, pid {running.pid}")
+    print(f"  AWS        {running.endpoint}  {words[health.aws]}")
+    print(f"  Snowflake  https://localhost:{running.snowflake_port}  {words[health.snowflake]}")
+    for bucket, (objects, size) in health.buckets.items():
+        print(f"  s3://{bucket}  {objects} objects, {size / 1e6:.1f} MB")
+    return 0 if health.good else 1
+
+
+def _env(arguments: argparse.Namespace) -> int:
+    """Print shell statements that let a shell and its children use the running stack."""
+    stack.require_running(arguments.state)
+    print((arguments.state / "env").read_text(), end="")
+    return 0
+
+
+def _down(arguments: argparse.Namespace) -> int:
+    """Stop the stack and all its processes; the data stays and is there again after the next up."""
+    stopped = stack.down(arguments.state)
+    print(f"Stopped the stack on {arguments.state} (pid {stopped.pid}); its data stays")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""Airflow beside the local stack: its settings, one run in the foreground, and the UI."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+AIRFLOW = Path(sys.executable).with_name("airflow")
+
+STARTED = re.compile(r"\[DAG TEST\] starting task_id=(\S+) map_index=(-?\d+)")
+ENDED = re.compile(r"\[DAG TEST\] end task task_id=(\S+)")
+STATE = re.compile(r"new_state=(\w+)")
+# What a person wants to see of the log: our own code, our Batch jobs, which bring their own time, and errors.
+SAID = (
+    re.compile(r"^\S+ \[\w+ *\] (.*?) +\[(?:include\.|airflow\.task\.operators\.include\.warehouse\.)"),
+    re.compile(r"^\S+ \[\w+ *\] \S+ \S+ \w+ include\.algorithms\.(.*?) +\[airflow\.task\.operators\.include\."),
+    re.compile(r"^[\w.]+\.(\w+(?:Exception|Error): .+)"),
+)
+WIDTH = 110
+
+
+class RunError(RuntimeError):
+    """An Airflow command failed; the message says where its log is."""
+
+
+def settings(state: Path) -> dict[str, str]:
+    """The variables that make a shell's `airflow` use this repository's DAGs and keep its files below `state`."""
+    return {
+        "AIRFLOW_HOME": str((state / "airflow").resolve()),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "PYTHONPATH": str(REPOSITORY),
+    }
+
+
+def migrate(state: Path, environment: dict[str, str]) -> None:
+    """Creates or upgrades Airflow's metadata database, once for each version of Airflow."""
+    version = subprocess.run([AIRFLOW, "version"], env=environment, capture_output=True, text=True, check=True)
+    marker = state / "airflow" / f"migrated-{version.stdout.split()[-1]}"
+    if not marker.exists():
+        _logged(["db", "migrate"], state / "logs" / "airflow-migrate.log", environment)
+        marker.touch()
+
+
+def run_dag(dag_id: str, conf: dict[str, object], state: Path, environment: dict[str, str]) -> None:
+    """Runs a DAG once in the foreground, as `airflow dags test` does, with a line for every task.
+
+    Raises:
+        RunError: the run failed; the message names the failed tasks and the log.
+    """
+    log = state / "logs" / f"{dag_id}.log"
+    command = [str(AIRFLOW), "dags", "test", dag_id, "--conf", json.dumps(conf)]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        failed = list(_followed(process, log))
+    if process.returncode:
+        raise RunError(f"{dag_id} failed{': ' + ', '.join(failed) if failed else ''}; its log: {log}")
+
+
+def _followed(process: subprocess.Popen[str], log: Path) -> Iterator[str]:
+    """Writes the log, prints a line for each task as it ends, and yields the tasks that failed."""
+    began, task_state = time.monotonic(), ""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as file:
+        for line in process.stdout or ():
+            file.write(line)
+            if STARTED.search(line):
+                began, task_state = time.monotonic(), ""
+            elif match := ENDED.search(line):
+                print(f"  {task_state:8} {match[1]:28} {time.monotonic() - began:5.1f} s", flush=True)
+                if task_state == "failed":
+                    yield match[1]
+            elif match := STATE.search(line):
+                task_state = match[1]
+            elif match := next(filter(None, (pattern.match(line) for pattern in SAID)), None):
+                said = match[1]
+                print(f"           {said if len(said) <= WIDTH else said[: WIDTH - 1] + '…'}", flush=True)
+
+
+def standalone(state: Path, environment: dict[str, str]) -> int:
+    """Runs Airflow's UI, scheduler, DAG processor and triggerer until interrupted; returns the exit code."""
+    port = environment.get("AIRFLOW__API__PORT", "8080")
+    print(f"Airflow starts on http://127.0.0.1:{port}; log in as admin, the password is in the lines below and in")
+    print(f"{state / 'airflow' / 'simple_auth_manager_passwords.json.generated'}", flush=True)
+    # A group of its own, so that an interrupt ends every component and not only the first.
+    process = subprocess.Popen([AIRFLOW, "standalone"], env=environment, start_new_session=True)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=30)
+        return 0
+
+
+def _logged(arguments: list[str], log: Path, environment: dict[str, str]) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as file:
+        result = subprocess.run(
+            [AIRFLOW, *arguments], env=environment, stdout=file, stderr=subprocess.STDOUT, check=False
+        )
+    if result.returncode:
+        raise RunError(f"airflow {' '.join(arguments)} failed; its log: {log}")

@@ -1,0 +1,244 @@
+"""The AWS endpoint: moto's dispatcher on one port, with executing backends plugged in and nothing that pretends."""
+
+import io
+import json
+import logging
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+import botocore.session
+from botocore.exceptions import ClientError, UnknownServiceError
+from moto.core.base_backend import BackendDict
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+
+from local.aws import athena, batch, cloudformation, glue_jobs, plugging, s3, settings
+from local.aws.settings import ACCOUNT, REGION, Settings, client
+
+log = logging.getLogger(__name__)
+
+# The services that really work here, by moto's name, and for those that work in part the actions that do.
+SERVICES: dict[str, re.Pattern[str] | None] = {
+    "athena": None,
+    "batch": None,
+    "cloudformation": None,
+    "ec2": re.compile(r"Describe\w+"),
+    "ecr": re.compile(r"(Describe|Create|Delete)Repositor(y|ies)|\w*LifecyclePolicy|\w*Tags?\w*"),
+    "glue": re.compile(
+        r"\w*(Database|Table|Partition|PartitionIndex|ColumnStatistics)\w*|SearchTables|\w*Tags?\w*"
+        r"|(Create|Update|Delete|Get|BatchGet|List)Jobs?|(Start|Get|BatchStop)JobRuns?"
+    ),
+    "iam": None,
+    "logs": re.compile(
+        r"(Create|Delete|Describe)Log(Group|Stream)s?|(Put|Get|Filter)LogEvents|\w*RetentionPolicy|\w*Tag\w*"
+    ),
+    "s3": None,
+    "secretsmanager": re.compile(r"(?!Rotate|Replicate)\w+"),
+    "sns": None,
+    "sqs": None,
+    "ssm": re.compile(r"\w*Parameters?(History|ByPath)?|\w*Tags\w*"),
+    "sts": None,
+}
+PLUGGED = ("s3", "batch", "athena", "glue", "cloudformation")
+
+
+class SelfTestError(RuntimeError):
+    """The endpoint reported success for something that did not happen, so nothing it says can be trusted."""
+
+
+class Server:
+    """One AWS endpoint on 127.0.0.1, in this process.
+
+    moto's state is per process, so one process can serve only one of them.
+
+    Args:
+        configuration: Where state lives, the port (0 picks a free one), what images run.
+    """
+
+    def __init__(self, configuration: Settings) -> None:
+        self.settings = configuration
+
+    def start(self) -> "Server":
+        """Plug the executing backends, listen, take over the buckets of an earlier run, and test itself.
+
+        Returns:
+            This server, with the port it got in ``settings.port``.
+
+        Raises:
+            OSError: The port is taken.
+            PluggingError: A service would be answered by moto alone.
+            SelfTestError: The endpoint pretends.
+        """
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        with socket.create_server(("127.0.0.1", self.settings.port), backlog=128) as listener:
+            self.settings.port = listener.getsockname()[1]
+            self._http = make_server(
+                "127.0.0.1",
+                self.settings.port,
+                _Dispatcher(_application),  # type: ignore[arg-type]
+                threaded=True,
+                request_handler=MotoRequestHandler,
+                fd=listener.fileno(),  # werkzeug, listening by itself, would end the process when the port is taken
+            )
+        settings.use(self.settings)
+        try:
+            for module in (s3, batch, athena, glue_jobs, cloudformation):
+                module.plug()
+        except BaseException:
+            self._http.server_close()
+            raise
+        self._thread = threading.Thread(target=self._http.serve_forever, name="aws", daemon=True)
+        self._thread.start()
+        try:
+            plugging.verify(PLUGGED, ACCOUNT, REGION)
+            for folder in sorted((self.settings.state / "s3").iterdir()):
+                s3.adopt(folder.name)
+            self._test()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop listening; files stay."""
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+        # Before moto forgets the jobs: their processes are told to stop, and waited for.
+        batch.stop()
+        BackendDict.reset()
+
+    def _test(self) -> None:
+        """Ask over the wire for things that must fail."""
+        impossible: dict[str, Callable[[], Any]] = {
+            "Athena ran a statement that is not SQL": lambda: self._athena("SELEKT nonsense"),
+            "Glue started a job that does not exist": lambda: client("glue").start_job_run(JobName="nonsense"),
+            "Batch accepted a job without a definition": lambda: client("batch").submit_job(
+                jobName="nonsense", jobQueue="nonsense", jobDefinition="nonsense"
+            ),
+            "Kinesis, which does not run here, answered": lambda: client("kinesis").list_streams(),
+        }
+        for accusation, attempt in impossible.items():
+            try:
+                attempt()
+            except ClientError:
+                continue
+            raise SelfTestError(f"The self-test failed: {accusation}")
+
+    @staticmethod
+    def _athena(statement: str) -> None:
+        athena_client = client("athena")
+        execution = athena_client.start_query_execution(
+            QueryString=statement, ResultConfiguration={"OutputLocation": "s3://self-test/"}
+        )["QueryExecutionId"]
+        for _ in range(100):
+            status = athena_client.get_query_execution(QueryExecutionId=execution)["QueryExecution"]["Status"]
+            if status["State"] == "FAILED":
+                raise ClientError({"Error": {"Code": "FAILED", "Message": status["StateChangeReason"]}}, "SELEKT")
+            if status["State"] == "SUCCEEDED":
+                return
+            threading.Event().wait(0.05)
+
+
+# ----------------------------------------------------------------------------------------------------------- requests
+
+_Application = Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]
+
+
+class _Dispatcher(DomainDispatcherApplication):
+    """moto's choice of a service by the request, with our own answer where moto has none."""
+
+    def get_backend_for_host(self, host: str | None) -> Any:
+        # moto falls silent about hosts it doesn't know; their first label is the service to name in the refusal.
+        return super().get_backend_for_host(host) or (host.partition(".")[0] if host else None)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+        if environ.get("PATH_INFO") == settings.HEALTH:
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [json.dumps({"state": str(settings.current().state)}).encode()]
+        try:
+            return super().__call__(environ, start_response)
+        except NotImplementedError as error:
+            return _refuse("", f"The local stack does not do this: {error}", environ, start_response)
+        except Exception as error:
+            log.exception("%s %s", environ.get("REQUEST_METHOD"), environ.get("PATH_INFO"))
+            return _refuse("", f"The local stack failed: {type(error).__name__}: {error}", environ, start_response)
+
+
+def _application(service: str) -> _Application:
+    """What answers for a service: moto, moto for some actions, or a refusal."""
+    if service not in SERVICES:
+        names = ", ".join(sorted(SERVICES))
+        message = f"{service} is not run by this local stack: nothing would happen. It runs {names}"
+        return lambda environ, start_response: _refuse(service, message, environ, start_response)
+    application = create_backend_app(service)  # type: ignore[arg-type]
+    actions = SERVICES[service]
+    if actions is None:
+        return application
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        action = _action(environ)
+        if actions.fullmatch(action):
+            return application(environ, start_response)
+        message = f"{action}: this part of {service} is not run by this local stack"
+        return _refuse(service, message, environ, start_response)
+
+    return answer
+
+
+def _action(environ: WSGIEnvironment) -> str:
+    """The action of a request in the JSON or the query protocol."""
+    target = environ.get("HTTP_X_AMZ_TARGET")
+    if target:
+        return target.rpartition(".")[2]
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    environ["wsgi.input"] = io.BytesIO(body)
+    found = re.search(rb"(?:^|&)Action=(\w+)", body)
+    return found[1].decode() if found else ""
+
+
+def _refuse(service: str, message: str, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Say no in the protocol that the client of the service speaks."""
+    code = "NotImplemented"
+    protocol = _protocol(service, environ)
+    headers = {"x-amzn-ErrorType": code}
+    if protocol == "cbor":
+        headers |= {"Content-Type": "application/cbor", "smithy-protocol": "rpc-v2-cbor"}
+        body = b"\xa2" + _cbor("__type") + _cbor(code) + _cbor("message") + _cbor(message)
+    elif protocol == "json":
+        headers["Content-Type"] = "application/json"
+        body = json.dumps({"__type": code, "message": message, "Message": message}).encode()
+    else:
+        headers["Content-Type"] = "text/xml"
+        error = f"<Error><Code>{code}</Code><Message>{_escape(message)}</Message></Error>"
+        form = "<Response><Errors>{}</Errors></Response>" if protocol == "ec2" else "<ErrorResponse>{}</ErrorResponse>"
+        body = form.format(error).encode()
+    headers["Content-Length"] = str(len(body))
+    start_response("400 Bad Request", list(headers.items()))
+    return [body]
+
+
+def _protocol(service: str, environ: WSGIEnvironment) -> str:
+    content = environ.get("CONTENT_TYPE", "")
+    if "cbor" in content:
+        return "cbor"
+    if "json" in content or environ.get("HTTP_X_AMZ_TARGET"):
+        return "json"
+    try:
+        protocol = botocore.session.get_session().get_service_model(service).metadata["protocol"]
+    except UnknownServiceError:
+        return "xml" if "x-www-form-urlencoded" in content else "json"
+    return {"json": "json", "rest-json": "json", "ec2": "ec2"}.get(protocol, "xml")
+
+
+def _cbor(text: str) -> bytes:
+    data = text.encode()
+    return b"\x79" + len(data).to_bytes(2, "big") + data
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

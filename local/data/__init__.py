@@ -1,0 +1,1 @@
+"""Generated data: what a laptop has instead of a client."""

@@ -1,0 +1,36 @@
+"""The main job in one go: sales into Snowflake, the DAG, and what came out."""
+
+import os
+import time
+from pathlib import Path
+
+from local import airflow, load, show, stack
+
+DAG = "advanced_products"
+
+
+def run(state: Path, client: str, sales: Path | None, scale: float) -> None:
+    """Loads a client's sales, runs the products' DAG on them for real, and shows what was published.
+
+    Args:
+        state: The stack's state directory; the stack runs.
+        client: A client with a contract.
+        sales: The client's own file; None generates sales.
+        scale: Of generated sales; 1.0 is about 200 000 lines.
+
+    Raises:
+        LoadError: The sales can't be loaded.
+        RunError: The DAG run failed.
+    """
+    began = time.monotonic()
+    running = stack.require_running(state)
+    environment = {**os.environ, **stack.shell_environment(state, running)}
+    print("Sales into Snowflake", flush=True)
+    loaded = load.seed(state, running.snowflake_port, client, sales, scale)
+    print("Airflow's metadata database", flush=True)
+    airflow.migrate(state, environment)
+    print(f"DAG {DAG}", flush=True)
+    airflow.run_dag(DAG, {"client": client, "report_date": loaded.report_date.isoformat()}, state, environment)
+    print()
+    show.show(state, client, loaded.report_date)
+    print(f"\nDone in {time.monotonic() - began:.0f} s. Look around: make up")
