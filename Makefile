@@ -20,7 +20,7 @@ export PYTHONPATH := $(CURDIR)
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make run SALES=path.csv CLIENT=online_retail   runs everything on your own file"
 
@@ -98,6 +98,13 @@ requirements.txt: pyproject.toml uv.lock | $(UV)
 include/algorithms/requirements.txt: pyproject.toml uv.lock | $(UV)
 	$(UV) export --frozen --quiet --only-group algorithms --no-hashes --no-annotate --no-header > $@
 
+.env: ## Write random secrets for docker-compose.yaml, once
+	@umask 077 && python3 -c 'from base64 import urlsafe_b64encode as base64; from secrets import token_bytes, token_hex; \
+	  print("AIRFLOW_API_SECRET_KEY=" + token_hex(32)); \
+	  print("AIRFLOW_FERNET_KEY=" + base64(token_bytes(32)).decode()); \
+	  print("AIRFLOW_JWT_SECRET=" + token_hex(64)); \
+	  print("POSTGRES_PASSWORD=" + token_hex(32))' > $@.new && mv $@.new $@
+
 .PHONY: bench
 bench: setup ## Run the benchmarks (minutes); figures are kept in benchmarks/README.md
-	@for file in benchmarks/*.py; do $(PYTHON) "$$file"; done
+	@for name in dags mba clv recommender; do $(PYTHON) -m benchmarks.$$name; done

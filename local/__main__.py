@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from local import stack
-from local.aws.settings import Image
+from local.aws.settings import LOOPBACK, Image
 
 
 def main() -> int:
@@ -39,6 +39,13 @@ def _parser() -> argparse.ArgumentParser:
     for option, endpoint, port in (("--port", "AWS", 4566), ("--snowflake-port", "Snowflake", 4567)):
         summary = f"port of the {endpoint} endpoint, 0 for any free one (default: {port})"
         up.add_argument(option, type=int, default=port, metavar="PORT", help=summary)
+    up.add_argument(
+        "--host",
+        choices=(LOOPBACK, "0.0.0.0"),  # noqa: S104 - only when it is asked for
+        default=LOOPBACK,
+        help="address both endpoints listen on; they ask nobody for a password, so 0.0.0.0 is for containers "
+        "(default: %(default)s)",
+    )
     up.add_argument("--detach", action="store_true", help="return as soon as it is ready, and leave it running")
     up.add_argument(
         "--image",
@@ -81,9 +88,9 @@ def _up(arguments: argparse.Namespace) -> int:
     """Start the stack and keep it running until it is interrupted, or in the background with --detach."""
     images = dict(_image(text) for text in arguments.images)
     if arguments.detach:
-        stack.detach(arguments.state, arguments.port, arguments.snowflake_port, arguments.images)
+        stack.detach(arguments.state, arguments.host, arguments.port, arguments.snowflake_port, arguments.images)
     else:
-        stack.up(arguments.state, arguments.port, arguments.snowflake_port, images)
+        stack.up(arguments.state, arguments.host, arguments.port, arguments.snowflake_port, images)
     return 0
 
 

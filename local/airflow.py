@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -89,16 +90,26 @@ def _followed(process: subprocess.Popen[str], log: Path) -> Iterator[str]:
 def standalone(state: Path, environment: dict[str, str]) -> int:
     """Runs Airflow's UI, scheduler, DAG processor and triggerer until interrupted; returns the exit code."""
     port = environment.get("AIRFLOW__API__PORT", "8080")
-    print(f"Airflow starts on http://127.0.0.1:{port}; log in as admin, the password is in the lines below and in")
-    print(f"{state / 'airflow' / 'simple_auth_manager_passwords.json.generated'}", flush=True)
-    # A group of its own, so that an interrupt ends every component and not only the first.
+    print(f"Airflow starts on http://127.0.0.1:{port}; log in as admin with {_password(state)}", flush=True)
+    # It starts its components by name. A group of its own, so that an interrupt ends all of them.
+    environment = {**environment, "PATH": f"{AIRFLOW.parent}{os.pathsep}{environment['PATH']}"}
     process = subprocess.Popen([AIRFLOW, "standalone"], env=environment, start_new_session=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return process.wait()
     except KeyboardInterrupt:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=30)
         return 0
+
+
+def _password(state: Path) -> str:
+    """The admin's password, made at the first start; Airflow takes it from the file where it would write its own."""
+    file = state / "airflow" / "simple_auth_manager_passwords.json.generated"
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(json.dumps({"admin": secrets.token_urlsafe(12)}))
+    return json.loads(file.read_text())["admin"]
 
 
 def _logged(arguments: list[str], log: Path, environment: dict[str, str]) -> None:

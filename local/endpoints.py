@@ -82,7 +82,10 @@ class _Snowflake:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._ended = threading.Event()
         self._process = Process(
-            [sys.executable, "-m", "local.snowflake.server", "--port", str(port), "--state", str(self._state)],
+            [
+                *(sys.executable, "-m", "local.snowflake.server"),
+                *("--host", configuration.host, "--port", str(port), "--state", str(self._state)),
+            ],
             {
                 **os.environ,
                 **aws_environment(configuration.endpoint),

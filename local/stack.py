@@ -63,7 +63,7 @@ class Running:
     @property
     def endpoint(self) -> str:
         """URL of the AWS endpoint."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{settings.LOOPBACK}:{self.port}"
 
 
 # ------------------------------------------------------------------------------------------------------------ running
@@ -143,11 +143,12 @@ def _describe(file: IO[str], facts: dict[str, Any]) -> None:
 # ----------------------------------------------------------------------------------------------------------------- up
 
 
-def up(state: Path, port: int, snowflake_port: int, images: dict[str, Image]) -> None:
+def up(state: Path, host: str, port: int, snowflake_port: int, images: dict[str, Image]) -> None:
     """Run a stack until it is told to stop (SIGTERM, SIGINT, SIGHUP) or one of its servers ends.
 
     Args:
         state: Where everything is kept; created when missing.
+        host: The address both endpoints listen on: 127.0.0.1 or 0.0.0.0.
         port: Port of the AWS endpoint; 0 picks a free one.
         snowflake_port: Port of the Snowflake endpoint; 0 picks a free one.
         images: Image name to what stands in for it, in addition to `IMAGES`.
@@ -163,8 +164,8 @@ def up(state: Path, port: int, snowflake_port: int, images: dict[str, Image]) ->
     with _owned(state) as file:
         _describe(file, {"pid": os.getpid()})
         (state / "logs").mkdir(exist_ok=True)
-        configuration = Settings(state, _free_port(port, "--port"), {**IMAGES, **images})
-        snowflake_port = _free_port(snowflake_port, "--snowflake-port")
+        configuration = Settings(state, _free_port(host, port, "--port"), {**IMAGES, **images}, host)
+        snowflake_port = _free_port(host, snowflake_port, "--snowflake-port")
         # moto takes seconds to import, and only a stack that starts needs it.
         from local.endpoints import EndpointError, Endpoints
 
@@ -180,11 +181,12 @@ def up(state: Path, port: int, snowflake_port: int, images: dict[str, Image]) ->
             raise StackError(str(error)) from error
 
 
-def detach(state: Path, port: int, snowflake_port: int, images: list[str]) -> None:
+def detach(state: Path, host: str, port: int, snowflake_port: int, images: list[str]) -> None:
     """Start a stack in a process of its own and wait until it is ready.
 
     Args:
         state: As for :func:`up`.
+        host: As for :func:`up`.
         port: As for :func:`up`.
         snowflake_port: As for :func:`up`.
         images: ``NAME=COMMAND`` for each image.
@@ -196,8 +198,8 @@ def detach(state: Path, port: int, snowflake_port: int, images: list[str]) -> No
         raise _already_running(state)
     log = state / "logs" / "stack.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "local", "up", "--state", str(state), "--port", str(port)]
-    command += ["--snowflake-port", str(snowflake_port)]
+    command = [sys.executable, "-m", "local", "up", "--state", str(state), "--host", host]
+    command += ["--port", str(port), "--snowflake-port", str(snowflake_port)]
     command += [argument for image in images for argument in ("--image", image)]
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -229,12 +231,12 @@ def _welcome(state: Path, stack: Running) -> str:
     )
 
 
-def _free_port(port: int, option: str) -> int:
+def _free_port(host: str, port: int, option: str) -> int:
     """A port nobody listens on: the wanted one, or any for 0."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError as error:
             raise StackError(
                 f"Port {port} cannot be used ({error.strerror}): choose another with {option}, or 0 for any free one"

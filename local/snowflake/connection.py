@@ -17,12 +17,13 @@ USER = "VITRINE"
 WAREHOUSE = "VITRINE"
 
 
-def airflow_connection(port: int, state: Path) -> str:
+def airflow_connection(port: int, state: Path, host: str = "localhost") -> str:
     """Return the value of AIRFLOW_CONN_SNOWFLAKE_DEFAULT for the server at `port`.
 
     Args:
         port: Port of the local Snowflake server.
         state: The stack's state directory; its certificates are created if they are missing.
+        host: A name of the server's certificate, by which the client reaches it.
 
     Returns:
         An Airflow connection as JSON. The client also needs `environment(state)`.
@@ -39,7 +40,7 @@ def airflow_connection(port: int, state: Path) -> str:
                 "database": DATABASE,
                 "warehouse": WAREHOUSE,
                 "role": ROLE,
-                "host": "localhost",
+                "host": host,
                 "port": port,
                 # No OCSP responder knows a local authority. The certificate itself is verified all the same.
                 "insecure_mode": True,

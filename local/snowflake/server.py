@@ -49,6 +49,7 @@ PATIENCE_SECONDS = 20.0
 IN_PROGRESS = "333333"
 IN_PROGRESS_ASYNC = "333334"
 NO_SESSION = "390104"
+LOOPBACK = "127.0.0.1"
 # What a session may set when it logs in. The CLIENT_… ones are the client's own business.
 SESSION_PARAMETERS = {"AUTOCOMMIT", "QUERY_TAG", "ENABLE_UNLOAD_PHYSICAL_TYPE_OPTIMIZATION", "TIMEZONE"}
 # The connector sends back in a hook's second session what the server told it in the first.
@@ -307,13 +308,14 @@ def answered(handler: Handler) -> Handler:
     return answer
 
 
-def serve(port: int, state: Path, patience: float = PATIENCE_SECONDS) -> None:
+def serve(port: int, state: Path, patience: float = PATIENCE_SECONDS, host: str = LOOPBACK) -> None:
     """Serve the account of `state` until SIGINT or SIGTERM.
 
     Args:
-        port: TCP port on 127.0.0.1; 0 takes a free one, which is printed.
+        port: TCP port; 0 takes a free one, which is printed.
         state: The stack's state directory: `snowflake/` and `tls/` below it.
         patience: Seconds after which a running statement is answered "in progress".
+        host: The address to listen on.
 
     Raises:
         SystemExit: The port is taken, or another server owns the database files.
@@ -322,9 +324,9 @@ def serve(port: int, state: Path, patience: float = PATIENCE_SECONDS) -> None:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(("127.0.0.1", port))
+        listener.bind((host, port))
     except OSError as failure:
-        raise SystemExit(f"Port {port} of 127.0.0.1 is not free: {failure}. Choose another with --port.") from failure
+        raise SystemExit(f"Port {port} of {host} is not free: {failure}. Choose another with --port.") from failure
     try:
         account = Account(state / "snowflake")
     except duckdb.IOException as failure:
@@ -344,7 +346,8 @@ def serve(port: int, state: Path, patience: float = PATIENCE_SECONDS) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and serve."""
     parser = argparse.ArgumentParser(prog="python -m local.snowflake.server", description=__doc__.splitlines()[0])
-    parser.add_argument("--port", type=int, default=8443, help="port on 127.0.0.1, 0 for a free one (%(default)s)")
+    parser.add_argument("--host", default=LOOPBACK, help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, default=8443, help="port, 0 for a free one (%(default)s)")
     parser.add_argument("--state", type=Path, default=Path(".local"), help="state directory (%(default)s)")
     parser.add_argument(
         "--patience",
@@ -358,7 +361,7 @@ def main(arguments: list[str] | None = None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
-        serve(options.port, options.state, options.patience)
+        serve(options.port, options.state, options.patience, options.host)
 
 
 async def _body(request: Request) -> dict[str, Any]:

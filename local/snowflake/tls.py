@@ -1,7 +1,8 @@
 """The local certificate authority and the server certificate that it signs.
 
 The Snowflake connector offers no way around certificate checks (`insecure_mode` only turns off OCSP), so the local
-server gets a certificate that verifies: clients trust `bundle.pem`, the public roots plus the local authority.
+server gets a certificate that verifies: clients trust `trust/bundle.pem`, the public roots plus the local authority.
+`trust` is all that a client in another container is given; the server's key stays in `tls`.
 """
 
 import datetime
@@ -17,7 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 VALID_DAYS = 3650
-HOSTS = ("localhost", "127.0.0.1")
+# The second is the stack's name for the other services of docker-compose.yaml.
+NAMES = ("localhost", "stack")
+ADDRESS = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,13 @@ def certificates(state: Path) -> Certificates:
         state: The local stack's state directory.
 
     Returns:
-        The files under `state`/tls.
+        The files under `state`/tls, and the bundle under `state`/trust.
     """
-    folder = state / "tls"
-    files = Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key", folder / "bundle.pem")
-    if not all(path.exists() for path in (files.authority, files.certificate, files.key)):
+    tls, trust = state / "tls", state / "trust"
+    files = Certificates(tls / "ca.pem", tls / "server.pem", tls / "server.key", trust / "bundle.pem")
+    for folder in (tls, trust):
         folder.mkdir(parents=True, exist_ok=True)
+    if not all(path.exists() for path in (files.authority, files.certificate, files.key)):
         _create(files)
     bundle = Path(certifi.where()).read_text() + "\n" + files.authority.read_text()
     if not files.bundle.exists() or files.bundle.read_text() != bundle:
@@ -64,8 +68,8 @@ def _create(files: Certificates) -> None:
         .sign(authority_key, hashes.SHA256())
     )
     alternatives: list[x509.GeneralName] = [
-        x509.DNSName(HOSTS[0]),
-        x509.IPAddress(ipaddress.ip_address(HOSTS[1])),
+        *(x509.DNSName(name) for name in NAMES),
+        x509.IPAddress(ipaddress.ip_address(ADDRESS)),
     ]
     certificate = (
         _builder(_name("Vitrine local Snowflake"), authority_name, server_key)

@@ -21,7 +21,7 @@ UNTIL = date(2026, 3, 1)
 @pytest.fixture(scope="module")
 def truth(stack):
     """A generated world in Snowflake; what was planted in it."""
-    load.seed(stack.state, running(stack.state).snowflake_port, scale=0.5, until=UNTIL)
+    load.seed(stack.state, running(stack.state).snowflake_port, scale=0.25, until=UNTIL)
     return json.loads((stack.state / "data" / "drogaria" / "truth.json").read_text())
 
 
@@ -112,7 +112,7 @@ class TestGeneratedWorld:
         report = json.loads(
             (stack.state / f"s3/{LAKE}/products/drogaria/2026-03-01/2026-03-01_drogaria_run_mba.json").read_text()
         )
-        assert int(rows) == report["rows_in"] > 80_000
+        assert int(rows) == report["rows_in"] > 40_000
         assert float(amount) > 0
 
     def test_assets_tell_what_was_published(self, first, published):
