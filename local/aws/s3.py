@@ -5,6 +5,7 @@ keys that cannot be a file name, are refused. The configuration of buckets lasts
 are kept and listed, but nothing expires here.
 """
 
+import contextlib
 import hashlib
 import mmap
 import os
@@ -600,8 +601,10 @@ def _files(root: Path, prefix: str) -> dict[str, Stamp]:
         for name in names:
             key = name if below == "." else f"{below}/{name}"
             if key.startswith(prefix):
-                status = (root / key).stat()
-                found[key] = Stamp(status.st_size, status.st_mtime_ns)
+                # A job that still writes may have moved or removed it since the folder was listed.
+                with contextlib.suppress(FileNotFoundError):
+                    status = (root / key).stat()
+                    found[key] = Stamp(status.st_size, status.st_mtime_ns)
     return found
 
 

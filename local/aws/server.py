@@ -16,7 +16,7 @@ from moto.core.base_backend import BackendDict
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from local.aws import athena, batch, cloudformation, glue_jobs, plugging, s3, settings
+from local.aws import athena, batch, cloudformation, glue_jobs, plugging, redshift_data, s3, settings
 from local.aws.settings import ACCOUNT, REGION, Settings, client
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ SERVICES: dict[str, re.Pattern[str] | None] = {
     "logs": re.compile(
         r"(Create|Delete|Describe)Log(Group|Stream)s?|(Put|Get|Filter)LogEvents|\w*RetentionPolicy|\w*Tag\w*"
     ),
+    "redshiftdata": re.compile(r"(?!GetStatementResultV2|ListSessions)\w+"),
     "s3": None,
     "secretsmanager": re.compile(r"(?!Rotate|Replicate)\w+"),
     "sns": None,
@@ -43,7 +44,7 @@ SERVICES: dict[str, re.Pattern[str] | None] = {
     "ssm": re.compile(r"\w*Parameters?(History|ByPath)?|\w*Tags\w*"),
     "sts": None,
 }
-PLUGGED = ("s3", "batch", "athena", "glue", "cloudformation")
+PLUGGED = ("s3", "batch", "athena", "glue", "cloudformation", "redshiftdata")
 
 
 class SelfTestError(RuntimeError):
@@ -51,12 +52,12 @@ class SelfTestError(RuntimeError):
 
 
 class Server:
-    """One AWS endpoint on 127.0.0.1, in this process.
+    """One AWS endpoint, in this process.
 
     moto's state is per process, so one process can serve only one of them.
 
     Args:
-        configuration: Where state lives, the port (0 picks a free one), what images run.
+        configuration: Where state lives, the address and port (0 picks a free one), what images run.
     """
 
     def __init__(self, configuration: Settings) -> None:
@@ -74,10 +75,10 @@ class Server:
             SelfTestError: The endpoint pretends.
         """
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        with socket.create_server(("127.0.0.1", self.settings.port), backlog=128) as listener:
+        with socket.create_server((self.settings.host, self.settings.port), backlog=128) as listener:
             self.settings.port = listener.getsockname()[1]
             self._http = make_server(
-                "127.0.0.1",
+                self.settings.host,
                 self.settings.port,
                 _Dispatcher(_application),  # type: ignore[arg-type]
                 threaded=True,
@@ -86,7 +87,7 @@ class Server:
             )
         settings.use(self.settings)
         try:
-            for module in (s3, batch, athena, glue_jobs, cloudformation):
+            for module in (s3, batch, athena, glue_jobs, redshift_data, cloudformation):
                 module.plug()
         except BaseException:
             self._http.server_close()
@@ -110,6 +111,7 @@ class Server:
         self._thread.join()
         # Before moto forgets the jobs: their processes are told to stop, and waited for.
         batch.stop()
+        glue_jobs.stop()
         BackendDict.reset()
 
     def _test(self) -> None:

@@ -10,6 +10,7 @@ REGION = "us-east-1"
 ACCESS_KEY = "local"
 SECRET_KEY = "local"  # noqa: S105 - moto checks no signature
 HEALTH = "/_local/health"
+LOOPBACK = "127.0.0.1"
 
 # A job sees no more of this machine than a container would: the rest of its environment comes from its definition.
 _INHERITED = ("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ")
@@ -36,18 +37,20 @@ class Settings:
 
     Attributes:
         state: The folder that keeps everything which outlives the process.
-        port: The TCP port of the AWS endpoint on 127.0.0.1.
+        port: The TCP port of the AWS endpoint.
         images: Image name, without registry and tag, to what stands in for it.
+        host: The address it listens on: 127.0.0.1, or 0.0.0.0 for every one of the machine's.
     """
 
     state: Path
     port: int
     images: dict[str, Image] = field(default_factory=dict)
+    host: str = LOOPBACK
 
     @property
     def endpoint(self) -> str:
-        """The URL of the AWS endpoint."""
-        return f"http://127.0.0.1:{self.port}"
+        """The URL of the AWS endpoint for what runs on this machine."""
+        return f"http://{LOOPBACK}:{self.port}"
 
     def image(self, reference: str) -> Image | None:
         """Find what stands in for an image.

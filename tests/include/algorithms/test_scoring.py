@@ -46,7 +46,8 @@ def test_item_item_is_the_shrunk_cosine(matrix, monkeypatch):
 
 
 def test_als_is_reproducible_and_scores_what_was_bought_higher(matrix):
-    pytest.importorskip("implicit.cpu.als", reason="the package implicit needs the system's OpenMP (libgomp1)")
+    reason = "the package implicit needs the system's OpenMP (Debian: libgomp1)"
+    pytest.importorskip("implicit.cpu.als", reason=reason, exc_type=ImportError)
     scores = [scoring.als(matrix, 8, 10.0, 0.01, 10, seed=1)(np.arange(60), matrix) for _ in range(2)]
     np.testing.assert_array_equal(*scores)
     bought = matrix.toarray() > 0

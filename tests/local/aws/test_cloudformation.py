@@ -161,11 +161,12 @@ def test_types_that_nobody_creates_fail_by_name(server: Server) -> None:
     message = failure(
         {
             "Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "never-made"}},
-            "Job": {"Type": "AWS::Glue::Job", "Properties": {}},
+            "Crawler": {"Type": "AWS::Glue::Crawler", "Properties": {}},
             "Stream": {"Type": "AWS::KinesisFirehose::DeliveryStream", "Properties": {}},
         }
     )
-    assert message == "The local CloudFormation does not create AWS::Glue::Job, AWS::KinesisFirehose::DeliveryStream"
+    unknown = "AWS::Glue::Crawler, AWS::KinesisFirehose::DeliveryStream"
+    assert message == f"The local CloudFormation does not create {unknown}"
     assert "never-made" not in [bucket["Name"] for bucket in client("s3").list_buckets()["Buckets"]]
 
 

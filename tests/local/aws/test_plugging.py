@@ -15,6 +15,7 @@ from moto.cloudformation.models import CloudFormationBackend
 from moto.core.base_backend import BackendDict, BaseBackend
 from moto.glue.models import GlueBackend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
+from moto.redshiftdata.models import RedshiftDataAPIServiceBackend
 from moto.s3 import models as s3_models
 from moto.s3.models import FakeKey, FakeMultipart, S3Backend
 from moto.s3.responses import S3Response
@@ -101,6 +102,7 @@ def test_the_servers_backends_are_ours(server: Server) -> None:
         "batch": BatchBackend,
         "cloudformation": CloudFormationBackend,
         "glue": GlueBackend,
+        "redshiftdata": RedshiftDataAPIServiceBackend,
         "s3": S3Backend,
     }
     for service, base in expected.items():

@@ -39,7 +39,6 @@ def refusal(service: str, action: str, **arguments: Any) -> str:
         ("kinesis", "list_streams"),
         ("lambda", "list_functions"),
         ("rds", "describe_db_instances"),
-        ("redshift-data", "list_statements"),
         ("route53", "list_hosted_zones"),
         ("s3tables", "list_table_buckets"),
         ("stepfunctions", "list_state_machines"),
@@ -57,6 +56,8 @@ def test_a_service_that_does_not_run_says_so_in_its_own_protocol(server: Server,
     [
         ("ec2", "create_vpc", {"CidrBlock": "10.0.0.0/16"}),
         ("glue", "create_crawler", {"Name": "x", "Role": "r", "Targets": {}}),
+        ("glue", "create_trigger", {"Name": "x", "Type": "ON_DEMAND", "Actions": [{"JobName": "x"}]}),
+        ("glue", "get_job_bookmark", {"JobName": "x"}),
         ("secretsmanager", "rotate_secret", {"SecretId": "x"}),
         ("ssm", "send_command", {"DocumentName": "AWS-RunShellScript"}),
         ("logs", "start_query", {"logGroupName": "g", "startTime": 0, "endTime": 1, "queryString": "fields @message"}),
@@ -68,18 +69,6 @@ def test_a_service_that_runs_in_part_refuses_the_rest_by_name(
     message = refusal(service, action, **arguments)
     assert action.replace("_", "") in message.lower()
     assert f"this part of {service} is not run by this local stack" in message
-
-
-@pytest.mark.parametrize(
-    ("action", "arguments"),
-    [
-        ("start_job_run", {"JobName": "x"}),
-        ("create_job", {"Name": "x", "Role": "r", "Command": {}}),
-        ("list_jobs", {}),
-    ],
-)
-def test_glue_jobs_are_refused(server: Server, action: str, arguments: dict[str, Any]) -> None:
-    assert "Glue jobs are not run by this local stack yet" in refusal("glue", action, **arguments)
 
 
 def test_an_action_that_moto_lacks_is_named(server: Server) -> None:
