@@ -16,7 +16,7 @@ def main() -> int:
     Returns:
         The exit code: 0, or 1 when the command could not do what was asked.
     """
-    arguments = _parser().parse_args()
+    arguments = command_line().parse_args()
     arguments.state = arguments.state.resolve()
     try:
         return arguments.run(arguments)
@@ -25,7 +25,8 @@ def main() -> int:
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """What `python -m local` understands."""
     parser = argparse.ArgumentParser(
         prog="python -m local", description="AWS and Snowflake on this machine, for the pipelines of this repository."
     )

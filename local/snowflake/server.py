@@ -313,7 +313,7 @@ def serve(port: int, state: Path, patience: float = PATIENCE_SECONDS, host: str 
 
     Args:
         port: TCP port; 0 takes a free one, which is printed.
-        state: The stack's state directory: `snowflake/` and `tls/` below it.
+        state: The stack's state directory: `snowflake/`, `tls/` and `trust/` below it.
         patience: Seconds after which a running statement is answered "in progress".
         host: The address to listen on.
 

@@ -40,6 +40,11 @@ def family(stack: Stack) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
+def listening(processes: list[psutil.Process]) -> list[str]:
+    connections = [connection for process in processes for connection in process.net_connections("tcp")]
+    return [connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN]
+
+
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "state"
@@ -60,7 +65,7 @@ def test_help_lists_the_commands() -> None:
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ("up", ["--port", "--snowflake-port", "--state", "--detach", "--image NAME=COMMAND"]),
+        ("up", ["--host", "--port", "--snowflake-port", "--state", "--detach", "--image NAME=COMMAND"]),
         ("seed", ["--client", "--scale", "--sales"]),
         ("run", ["--client", "--scale", "--sales"]),
         ("airflow", ["--state"]),
@@ -118,6 +123,10 @@ def test_a_second_up_says_that_one_is_running(stack: Stack) -> None:
         assert f"already runs on {stack.state} (pid {stack.process.pid}, AWS on port" in answer.stderr
         assert stack.endpoint.rpartition(":")[2] in answer.stderr
     assert s3(stack).list_buckets()["Buckets"]
+
+
+def test_nobody_else_in_the_network_reaches_it(stack: Stack) -> None:
+    assert listening(family(stack)) == ["127.0.0.1", "127.0.0.1"]
 
 
 def test_status_reports_ports_health_and_objects(stack: Stack) -> None:
@@ -187,12 +196,14 @@ def test_airflows_hooks_find_the_stack(stack: Stack) -> None:
 
 
 def test_a_stack_in_the_background_is_stopped_whole_and_its_data_stays(state: Path) -> None:
-    answer = local("up", "--detach", "--state", state, "--port", "0", "--snowflake-port", "0", AWS_PROFILE="nobody")
+    options = ["--host", "0.0.0.0", "--port", "0", "--snowflake-port", "0"]
+    answer = local("up", "--detach", "--state", state, *options, AWS_PROFILE="nobody")
     assert answer.returncode == 0, answer.stderr
     assert f"source {state}/env" in answer.stdout
     pid = json.loads((state / "pid").read_text())["pid"]
     processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     assert len(processes) > 1
+    assert listening(processes) == ["0.0.0.0", "0.0.0.0"]
     (state / "s3" / "vitrine-lake" / "kept").write_text("data")
     answer = local("down", "--state", state)
     assert answer.returncode == 0

@@ -18,10 +18,15 @@ def test_certificates_are_made_once(tmp_path):
 def test_only_the_owner_reads_the_key_and_the_authoritys_key_is_not_kept(tmp_path):
     files = certificates(tmp_path)
     assert stat.S_IMODE(files.key.stat().st_mode) == 0o600
-    assert [path.name for path in (tmp_path / "tls").iterdir() if b"PRIVATE KEY" in path.read_bytes()] == ["server.key"]
+    assert [path for path in tmp_path.rglob("*.*") if b"PRIVATE KEY" in path.read_bytes()] == [files.key]
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_the_folder_that_clients_are_given_holds_the_bundle_alone(tmp_path):
+    files = certificates(tmp_path)
+    assert list((tmp_path / "trust").iterdir()) == [files.bundle]
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "stack"])
 def test_a_client_with_the_bundle_verifies_the_server(tmp_path, host):
     files = certificates(tmp_path)
     with _handshake(files, ssl.create_default_context(cafile=str(files.bundle)), host) as connected:
