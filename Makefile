@@ -1,12 +1,14 @@
 # Two commands do all their own set-up: `make run` and `make test`. `make help` lists the rest.
 SHELL := bash
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 
 CLIENT ?= drogaria
 SCALE ?= 1
 SALES ?=
 STATE ?= .local
 PORT ?= 4566
+SNOWFLAKE_PORT ?= 4567
 
 UV_VERSION := 0.13.9
 UV := .tools/bin/uv
@@ -49,7 +51,7 @@ setup: .venv/.installed .venv-algorithms/.warm ## Install everything (run and te
 
 .PHONY: stack
 stack: setup ## Start the local stack in the background, if it is not running
-	@$(PYTHON) -m local status --state $(STATE) >/dev/null || $(PYTHON) -m local up --detach --state $(STATE) --port $(PORT)
+	@$(PYTHON) -m local status --state $(STATE) >/dev/null || $(PYTHON) -m local up --detach --state $(STATE) --port $(PORT) --snowflake-port $(SNOWFLAKE_PORT)
 
 .PHONY: run
 run: stack ## Sales to action plans: load data, run the DAG, show what came out
@@ -92,11 +94,11 @@ requirements: requirements.txt include/algorithms/requirements.txt ## Export wha
 # Only what pyproject.toml pins: MWAA's own constraints choose the rest, and a second opinion would break its install.
 PINNED = $(shell sed -n '/^dependencies/,/^]/s/^ *"\([a-z0-9-]*\).*==.*/\1/p' pyproject.toml | paste -sd'|' -)
 requirements.txt: pyproject.toml uv.lock | $(UV)
-	$(UV) export --frozen --quiet --no-default-groups --no-hashes --no-annotate --no-header \
+	@set -o pipefail; $(UV) export --frozen --quiet --no-default-groups --no-hashes --no-annotate --no-header \
 	  | grep -E "^($(PINNED))==" | sed 's/-amazon==/-amazon[aiobotocore]==/' > $@
 
 include/algorithms/requirements.txt: pyproject.toml uv.lock | $(UV)
-	$(UV) export --frozen --quiet --only-group algorithms --no-hashes --no-annotate --no-header > $@
+	@$(UV) export --frozen --quiet --only-group algorithms --no-hashes --no-annotate --no-header > $@
 
 .env: ## Write random secrets for docker-compose.yaml, once
 	@umask 077 && python3 -c 'from base64 import urlsafe_b64encode as base64; from secrets import token_bytes, token_hex; \

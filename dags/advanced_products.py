@@ -38,10 +38,10 @@ was published before, and lets the others finish; the run then fails and names i
 - **resolve_contract** fails: a parameter or the contract is wrong; the message names it. Correct it and trigger again.
 - **extract.unload** fails: Snowflake's message is in the log, with the query id. Clear the task when it is mended.
 - **extract.check** fails: what arrived differs from what Snowflake has (the log has both). If sales were loaded during
-  the extract, clear `extract.unload`; "no sales" means the report date lies outside the client's data.
+  the extract, clear the group `extract`; "no sales" means the report date lies outside the client's data.
 - **`run`** of a product fails: the end of the job's log is in its log. "OutOfMemory": trigger with more `MEMORY`.
   Exit code 2 is bad input, named in the log's last line. Clear the task to run the job again.
-- **`check`** of a product fails: the job broke its table's contract. Nothing was published; do not force it.
+- **`check_output`** of a product fails: the job broke its table's contract. Nothing was published; do not force it.
 - **`publish`** of a product fails: AWS refused a call; clear the task.
 """
 
@@ -80,7 +80,7 @@ def advanced_products():
             deferrable=True,
             retries=2,
         )
-        plan >> [unload, totals]
+        plan >> unload >> totals
         registered >> audit
         tasks.check(totals.output, audit.output)
 

@@ -1,9 +1,9 @@
 """Checks on an extract and on a product's output: what fails them is never published."""
 
-import io
 import json
 from collections.abc import Sequence
 from decimal import Decimal
+from tempfile import TemporaryFile
 from typing import Any
 
 import pyarrow as pa
@@ -85,17 +85,19 @@ def check_product(s3: Any, product: str, tables: Sequence[Table], output: str) -
     report_key = f"{prefix}run_{product}.json"
     if report_key not in keys:
         raise AuditError(f"{product}: {output} holds no run_{product}.json, so the job did not finish its output")
-    reported = json.loads(_bytes(s3, bucket, report_key))["rows_out"]
+    reported = json.load(s3.get_object(Bucket=bucket, Key=report_key)["Body"])["rows_out"]
     rows, faults = {}, []
     for table in tables:
         files = [k for k in keys if k.startswith(f"{prefix}{table.name}/") and k.endswith(".parquet")]
         if len(files) != 1:
             faults.append(f"{table.name}: {len(files)} Parquet files instead of 1")
             continue
-        file = pq.ParquetFile(io.BytesIO(_bytes(s3, bucket, files[0])))
-        rows[table.name] = file.metadata.num_rows
-        faults += [f"{table.name}: {fault}" for fault in _schema_faults(file.schema_arrow, table)]
-        faults += [f"{table.name}: {fault}" for fault in _key_faults(file, table)]
+        with TemporaryFile() as local:
+            s3.download_fileobj(bucket, files[0], local)
+            file = pq.ParquetFile(local)
+            rows[table.name] = file.metadata.num_rows
+            faults += [f"{table.name}: {fault}" for fault in _schema_faults(file.schema_arrow, table)]
+            faults += [f"{table.name}: {fault}" for fault in _row_faults(file, table)]
         if reported.get(table.name) != rows[table.name]:
             faults.append(f"{table.name}: {rows[table.name]} rows, the job reported {reported.get(table.name)}")
     if faults:
@@ -106,10 +108,6 @@ def check_product(s3: Any, product: str, tables: Sequence[Table], output: str) -
 def _keys(s3: Any, bucket: str, prefix: str) -> list[str]:
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     return [item["Key"] for page in pages for item in page.get("Contents", [])]
-
-
-def _bytes(s3: Any, bucket: str, key: str) -> bytes:
-    return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
 
 
 def _fits(column: Property, arrow_type: pa.DataType) -> bool:
@@ -129,11 +127,12 @@ def _schema_faults(schema: pa.Schema, table: Table) -> list[str]:
     return faults
 
 
-def _key_faults(file: pq.ParquetFile, table: Table) -> list[str]:
+def _row_faults(file: pq.ParquetFile, table: Table) -> list[str]:
     key = table.primary_key
-    if not key or not set(key) <= set(file.schema_arrow.names):
-        return []
-    rows = file.read(columns=key)
-    faults = [f"{rows[name].null_count} rows without {name}" for name in key if rows[name].null_count]
-    repeated = rows.num_rows - rows.group_by(key).aggregate([]).num_rows
+    required = [column.name for column in table.columns if column.required]
+    if not set(required) <= set(file.schema_arrow.names):
+        return []  # that a column is missing has been said
+    rows = file.read(columns=required)
+    faults = [f"{rows[name].null_count} rows without {name}" for name in required if rows[name].null_count]
+    repeated = rows.num_rows - rows.group_by(key).aggregate([]).num_rows if key else 0
     return [*faults, f"{repeated} rows repeat the key ({', '.join(key)})"] if repeated else faults

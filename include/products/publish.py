@@ -3,7 +3,7 @@
 The Glue Catalog's partition moves to the new version in one call, so a reader sees all of it or nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from include.tables.contract import Table
@@ -66,12 +66,22 @@ def publish_product(s3: Any, glue: Any, tables: Sequence[Table], output: str, la
     for table in tables:
         ensure_table(glue, table, lake)
         switch_partition(glue, table, (client, report_date), f"{output}{table.name}/")
-    published = []
+    people = f"{folder}/{client}/{report_date}/{report_date}_{client}_"
+    published = {}
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=lake, Prefix=prefix):
         for item in page.get("Contents", []):
-            name = item["Key"].rpartition("/")[2]
-            stem = f"{report_date}_{client}_"
-            key = f"{folder}/{client}/{report_date}/{name if name.startswith(stem) else stem + name}"
-            s3.copy_object(Bucket=lake, Key=key, CopySource={"Bucket": lake, "Key": item["Key"]})
-            published.append(key)
+            name = item["Key"].rpartition("/")[2].removeprefix(f"{report_date}_{client}_")
+            published[f"{people}{name}"] = item["Key"]
+    for key, source in published.items():
+        s3.copy({"Bucket": lake, "Key": source}, lake, key)
+    for stale in _stale(s3, lake, people, published):
+        s3.delete_object(Bucket=lake, Key=stale)
     return sorted(published)
+
+
+def _stale(s3: Any, lake: str, people: str, published: Collection[str]) -> list[str]:
+    """Files of an earlier publication that would now lie: the Excel file of a table that has become a CSV file."""
+    stems = {key.rpartition(".")[0] for key in published}
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=lake, Prefix=people)
+    found = [item["Key"] for page in pages for item in page.get("Contents", [])]
+    return [key for key in found if key.rpartition(".")[0] in stems and key not in published]

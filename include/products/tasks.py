@@ -23,7 +23,7 @@ def _lake() -> str:
     return Variable.get("vitrine_lake")
 
 
-@task(multiple_outputs=True)
+@task(multiple_outputs=True, retries=2)
 def resolve_contract(params: dict[str, Any], data_interval_end: Any = None, dag_run: Any = None) -> dict[str, Any]:
     """Everything the other tasks need to know, from the run's parameters and the client's contract."""
     try:
@@ -43,7 +43,7 @@ def register(unloaded: dict[str, Any], ti: Any) -> dict[str, str]:
     return {"location": location, "version": version}
 
 
-@task
+@task(retries=2)
 def check(totals: list[list[Any]], query_id: str, ti: Any) -> dict[str, Any]:
     """Compares the extract in the lake with Snowflake's own figures."""
     header, values = AthenaHook(aws_conn_id="aws_default").get_query_results(query_id)["ResultSet"]["Rows"]
@@ -65,7 +65,7 @@ def choose_products(products: list[str]) -> list[str]:
     return [f"{product}.run" for product in products]
 
 
-@task(multiple_outputs=True)
+@task(multiple_outputs=True, retries=2)
 def check_output(product: str, job_id: str) -> dict[str, Any]:
     """Checks what a job wrote against the contracts of its tables."""
     job = _client("batch").describe_jobs(jobs=[job_id])["jobs"][0]
@@ -83,7 +83,8 @@ def publish_output(product: str, checked: XComArg) -> XComArg:
     return _publish.override(task_id="publish", outlets=[ASSETS[product]])(product, checked["output"], checked["rows"])
 
 
-@task(retries=2)
+# One at a time: a product's tables and files are switched one after the other, and two runs must not interleave.
+@task(retries=2, max_active_tis_per_dag=1)
 def _publish(product: str, output: str, rows: dict[str, int], ti: Any, outlet_events: Any) -> dict[str, Any]:
     files = publish.publish_product(_client("s3"), _client("glue"), contract.of_product(product), output, _lake())
     client, report_date = (ti.xcom_pull("resolve_contract", key=key) for key in ("client", "report_date"))
@@ -94,14 +95,18 @@ def _publish(product: str, output: str, rows: dict[str, int], ti: Any, outlet_ev
 @task(trigger_rule="all_done")
 def summarise(ti: Any) -> dict[str, Any]:
     """What was published, by product; fails, naming them, when chosen products were not."""
-    chosen = ti.xcom_pull("resolve_contract", key="products")
-    if chosen is None:
+    # States, not XComs: a task that is cleared and then not reached again keeps the XCom of its earlier try.
+    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
+    if states["resolve_contract"] != "success":
         raise AirflowFailException("resolve_contract failed, so nothing was run")
-    if ti.xcom_pull("extract.check") is None:
+    chosen = ti.xcom_pull("resolve_contract", key="products")
+    if states["extract.check"] != "success":
         raise AirflowFailException("the extract failed, so no product was run: " + ", ".join(chosen))
-    published = {product: ti.xcom_pull(f"{product}.publish") for product in chosen}
-    for product, result in published.items():
-        log.info("%s: %s", product, result["rows"] if result else "FAILED, nothing published")
-    if failed := [product for product, result in published.items() if not result]:
+    published = {}
+    for product in chosen:
+        if states[f"{product}.publish"] == "success":
+            published[product] = ti.xcom_pull(f"{product}.publish")["rows"]
+            log.info("%s: %s", product, published[product])
+    if failed := [product for product in chosen if product not in published]:
         raise AirflowFailException(f"not published: {', '.join(failed)}; see the failed tasks of these groups")
-    return {product: result["rows"] for product, result in published.items()}
+    return published

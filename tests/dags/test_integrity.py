@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from include.products.plan import FLAGS
 from include.tags import Tag
 
 DAGS = Path(__file__).parents[2] / "dags"
@@ -66,9 +67,11 @@ def test_operators_that_wait_are_deferrable(bag, dag_id):
 def test_only_repeatable_tasks_are_retried(bag):
     retried = {task.task_id for dag in bag.dags.values() for task in dag.tasks if task.retries}
     assert retried == {
+        "resolve_contract",
         "extract.unload",
         "extract.totals",
         "extract.register",
         "extract.audit",
-        *(f"{product}.publish" for product in ("mba", "clv", "anomalies", "recommender")),
+        "extract.check",
+        *(f"{product}.{step}" for product in FLAGS.values() for step in ("check_output", "publish")),
     }

@@ -103,7 +103,9 @@ def test_the_job_definition(outputs: dict[str, str]) -> None:
     assert requirements == {"VCPU": "1", "MEMORY": "2048"}
     assert container["jobRoleArn"] == outputs["AlgorithmsRoleArn"]
     assert container["logConfiguration"]["options"]["awslogs-group"] == "/vitrine/algorithms"
-    assert definition["retryStrategy"]["attempts"] == 1
+    retries = definition["retryStrategy"]
+    assert retries["attempts"] == 3
+    assert [rule["action"] for rule in retries["evaluateOnExit"]] == ["RETRY", "RETRY", "RETRY", "EXIT"]
     assert definition["timeout"] == {"attemptDurationSeconds": 3600}
     (group,) = client("logs").describe_log_groups(logGroupNamePrefix="/vitrine/algorithms")["logGroups"]
     assert group["retentionInDays"] == 30
