@@ -40,7 +40,8 @@ was published before, and lets the others finish; the run then fails and names i
 - **extract.check** fails: what arrived differs from what Snowflake has (the log has both). If sales were loaded during
   the extract, clear the group `extract`; "no sales" means the report date lies outside the client's data.
 - **`run`** of a product fails: the end of the job's log is in its log. "OutOfMemory": trigger with more `MEMORY`.
-  Exit code 2 is bad input, named in the log's last line. Clear the task to run the job again.
+  Exit code 2 is bad input, named in the log's last line; 3 is AWS out of reach, after Batch tried again by itself.
+  Clear the task to run the job again. A job outlives its task when that is cleared while it waits.
 - **`check_output`** of a product fails: the job broke its table's contract. Nothing was published; do not force it.
 - **`publish`** of a product fails: AWS refused a call; clear the task.
 """

@@ -12,15 +12,15 @@ from include.tags import Tag
 DOC = """
 # Advanced products, monthly
 
-Starts `advanced_products` for every client with a contract, for the month that has just ended: the report date is the
-end of the data interval, so a backfill gives what the run gave, or would have given, at the time.
+Starts `advanced_products` for every client whose contract says `schedule: monthly`, for the month that has just ended:
+the report date is the end of the data interval, so a backfill gives what the run gave, or would have given, then.
 
-**Reads** the names of the contracts in `include/clients`. **Writes** nothing itself; each client's run does.
+**Reads** the contracts in `include/clients`. **Writes** nothing itself; each client's run does.
 
 ## Triage
 - **run_client** fails for one client: that client's `advanced_products` run failed; the task's link opens it. Mend the
   cause there, and clear the failed task here: it starts that client's run anew.
-- A client is missing: its contract is not in the deployed `include/clients`.
+- A client is missing: its contract is not in the deployed `include/clients`, or says `schedule: none`.
 """
 
 
@@ -41,7 +41,9 @@ def advanced_products_monthly():
     def clients(data_interval_end: pendulum.DateTime | None = None) -> list[dict[str, str]]:
         if data_interval_end is None:
             raise ValueError("this DAG has a schedule: its runs have a data interval")
-        return [{"client": client, "report_date": data_interval_end.date().isoformat()} for client in contract.names()]
+        report_date = data_interval_end.date().isoformat()
+        due = [client for client in contract.names() if contract.load(client).schedule == "monthly"]
+        return [{"client": client, "report_date": report_date} for client in due]
 
     TriggerDagRunOperator.partial(
         task_id="run_client",

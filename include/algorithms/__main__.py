@@ -1,7 +1,9 @@
 """The command line of the algorithms image: reads an extract, runs one product, publishes its files.
 
 Exit codes: 0 done, 1 a fault of the program, 2 input or parameters that cannot be used (one line on standard error says
-which and what to change). Progress goes to standard output.
+which and what to change), 3 AWS failed (network, credentials, permissions, throttling: the same run may succeed later),
+143 stopped by SIGTERM, as when Batch terminates a job. A run that fails or is stopped removes what it wrote.
+Progress goes to standard output.
 """
 
 from __future__ import annotations
@@ -11,12 +13,12 @@ import importlib
 import logging
 import pkgutil
 import platform
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -36,6 +38,12 @@ PRODUCTS = {
     "anomalies": ("anomalies", "customers and days far above the habit of a product group"),
 }
 """Product → its module and what it does."""
+
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 a fault of the program, 2 input or parameters that cannot be used, 3 AWS failed (network, "
+    "credentials, permissions, throttling), 143 stopped by SIGTERM."
+)
+FIRST_REPORT_DATE = date(1900, 1, 1)
 
 LIBRARIES = ("implicit", "mlxtend", "numba", "numpy", "polars", "scipy")
 
@@ -58,6 +66,7 @@ def execute(arguments: argparse.Namespace) -> None:
 
     Raises:
         InputError: the contract, a parameter, the extract or a prefix cannot be used.
+        ServiceError: AWS fails.
     """
     product = arguments.product
     module = _module(product)
@@ -71,7 +80,7 @@ def execute(arguments: argparse.Namespace) -> None:
     where = f"include/clients/{client.client}.yaml"
     chosen = parameters.fill(module.Parameters, _contracted(client, product, module), arguments.parameter, where)
     log.info("%s for %s until %s (exclusive), engine %s", product, client.title, arguments.report_date, engine)
-    log.info("parameters: %s", ", ".join(f"{name}={value}" for name, value in asdict(chosen).items()))
+    log.info("parameters: %s", ", ".join(f"{name}={value}" for name, value in chosen))
 
     seconds = Seconds()
     with seconds.step("read"):
@@ -87,7 +96,7 @@ def execute(arguments: argparse.Namespace) -> None:
     run = {"client": client.client, "report_date": arguments.report_date, "engine": engine, "rows_in": len(lines)}
     notes = {
         "run": {**run, "client": client.title, "reason": outcome.reason},
-        "parameters": asdict(chosen),
+        "parameters": dict(chosen),
         "excluded": outcome.excluded,
     }
     with tempfile.TemporaryDirectory(prefix=f"{product}-") as scratch:
@@ -100,7 +109,7 @@ def execute(arguments: argparse.Namespace) -> None:
             "rows_out": {name: table.height for name, table in outcome.tables.items()},
             "excluded": outcome.excluded,
             "reason": outcome.reason,
-            "parameters": asdict(chosen),
+            "parameters": dict(chosen),
             "facts": outcome.facts,
             "seconds": seconds,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
@@ -121,7 +130,7 @@ def _contracted(client: contract.Contract, product: str, module: ModuleType) -> 
     """The contract's parameters of the product, and its category rules where the product has categories."""
     values = client.parameters.of(product)
     categories = {"categories": client.categories.allow, "denied_categories": client.categories.deny}
-    known = {field.name for field in fields(module.Parameters)}
+    known = module.Parameters.model_fields
     return values | {name: groups for name, groups in categories.items() if name in known}
 
 
@@ -143,6 +152,7 @@ def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(
         prog="python -m include.algorithms",
         description="Runs one sales product on a client's extract; publishes Parquet, Excel and a report of the run.",
+        epilog=EXIT_CODES,
     )
     commands: argparse._SubParsersAction[_ProductParser]
     commands = main.add_subparsers(dest="product", required=True, metavar="PRODUCT", parser_class=_ProductParser)
@@ -186,16 +196,28 @@ class _ProductParser(argparse.ArgumentParser):
     def format_help(self) -> str:
         if self.product:
             module = _module(self.product)
-            names = ", ".join(f"{field.name} ({field.default})" for field in fields(module.Parameters))
-            self.epilog = f"Engines: {', '.join(module.ENGINES)}. Parameters and their defaults: {names}."
+            names = ", ".join(f"{name} ({field.default})" for name, field in module.Parameters.model_fields.items())
+            self.epilog = f"Engines: {', '.join(module.ENGINES)}. Parameters and their defaults: {names}. {EXIT_CODES}"
         return super().format_help()
 
 
 def _date(text: str) -> date:
     try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date of the form YYYY-MM-DD") from error
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = None
+    # fromisoformat reads 20240701 and 2024-W27-1 too.
+    if day is None or day.isoformat() != text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date of the form YYYY-MM-DD")
+    if day < FIRST_REPORT_DATE:
+        raise argparse.ArgumentTypeError(f"{text} is before {FIRST_REPORT_DATE}")
+    return day
+
+
+def _stop(*_: Any) -> None:
+    """Ends the program at SIGTERM so that it cleans up; once, for the clean-up itself must not be stopped."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -213,6 +235,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"{arguments.product}: {'; '.join(str(error).splitlines())}", file=sys.stderr)
         return 2
+    except storage.ServiceError as error:
+        print(f"{arguments.product}: AWS failed: {' '.join(str(error).split())}", file=sys.stderr)
+        return 3
     except Exception as error:
         log.exception("%s failed", arguments.product)
         print(f"{arguments.product} failed: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
@@ -221,4 +246,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _stop)
     sys.exit(main())

@@ -23,8 +23,6 @@ Lines left out for the first step they fail: `invalid_group`, `outside_period`, 
 from __future__ import annotations
 
 import logging
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +30,7 @@ import polars as pl
 
 from include.algorithms import daily, sale_lines
 from include.algorithms.outcome import InputError, Outcome
+from include.clients import contract
 
 if TYPE_CHECKING:
     from datetime import date
@@ -101,26 +100,8 @@ DAYS = pl.Schema(
 _STEPS = ("invalid_group", "outside_period", "invalid_quantity", "invalid_customer_id")
 
 
-@dataclass(frozen=True)
-class Parameters:
-    """What the detection depends on besides the sales.
-
-    Attributes:
-        history_months: reference months before the last.
-        sigmas: standard deviations above the mean that make a suspect.
-        day_score: errors of a day, in its scale, that make an anomaly.
-    """
-
-    history_months: int = 12
-    sigmas: float = 2.0
-    day_score: float = 4.0
-
-    def __post_init__(self) -> None:
-        if self.history_months < 1:
-            raise InputError(f"parameter anomalies.history_months is {self.history_months}; it must be 1 or more")
-        for name in ("sigmas", "day_score"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InputError(f"parameter anomalies.{name} is {getattr(self, name)}; it must be above 0")
+class Parameters(contract.AnomaliesParameters):
+    """What suspects and anomalies depend on besides the sales: the contract's parameters."""
 
 
 def run(sales: pl.DataFrame, parameters: Parameters, report_date: date, engine: str = ENGINES[0]) -> Outcome:

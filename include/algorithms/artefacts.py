@@ -32,7 +32,7 @@ MAX_COLUMNS = 16_384
 def write_tables(
     outcome: Outcome, folder: Path, stem: str, language: str, currency: str, notes: Mapping[str, Any]
 ) -> list[str]:
-    """Writes every table of an outcome twice: for Athena, and for people.
+    """Writes every table of an outcome twice: for Athena, without the columns that are `report_only`, and for people.
 
     Args:
         outcome: what the product found.
@@ -50,7 +50,7 @@ def write_tables(
     for artefact, table in outcome.tables.items():
         parquet = f"{artefact}/{stem}_{artefact}.parquet"
         (folder / artefact).mkdir(parents=True)
-        table.write_parquet(folder / parquet, compression="zstd")
+        table.drop(outcome.report_only, strict=False).write_parquet(folder / parquet, compression="zstd")
         if fits_a_sheet(table):
             sheet = f"{stem}_{artefact}.xlsx"
             workbook.write(table, artefact, folder / sheet, language, currency, notes)

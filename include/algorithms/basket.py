@@ -26,14 +26,13 @@ rule starts from it alone that reaches `min_lift`, `min_confidence` and `max_q_v
 from __future__ import annotations
 
 import logging
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from include.algorithms import itemsets, rules, sale_lines
 from include.algorithms.outcome import InputError, Outcome
+from include.clients import contract
 
 if TYPE_CHECKING:
     from datetime import date
@@ -91,47 +90,16 @@ _EXCLUDED_COLUMNS = pl.Schema(
 )
 
 
-@dataclass(frozen=True)
-class Parameters:
-    """What the analysis depends on besides the sales.
+class Parameters(contract.MbaParameters):
+    """What the analysis depends on besides the sales: the contract's parameters, and the product groups that take part.
 
     Attributes:
-        min_support: least share of all baskets that hold an item set, above 0, at most 1.
-        max_length: most products in an item set, at least 2.
-        min_lift: least lift of a rule that is reported.
-        min_confidence: least confidence of a rule that is reported.
-        max_q_value: greatest Benjamini-Hochberg q-value of a rule that is reported; 1 reports all.
-        top_products: how many products, by quantity, are analysed.
-        store_max: most recommendations of a product in the store plan.
-        carousel_max: most recommendations of a product in the carousel.
         categories: the product groups that take part; None for all.
         denied_categories: product groups that do not take part; None for none.
     """
 
-    min_support: float = 5e-5
-    max_length: int = 2
-    min_lift: float = 1.0
-    min_confidence: float = 0.0
-    max_q_value: float = 1.0
-    top_products: int = 300
-    store_max: int = 4
-    carousel_max: int = 14
     categories: tuple[str, ...] | None = None
     denied_categories: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        for name, valid, range_ in (
-            ("min_support", 0 < self.min_support <= 1, "above 0 and at most 1"),
-            ("max_length", self.max_length >= 2, "2 or more"),
-            ("min_lift", 0 <= self.min_lift < math.inf, "0 or more"),
-            ("min_confidence", 0 <= self.min_confidence <= 1, "between 0 and 1"),
-            ("max_q_value", 0 < self.max_q_value <= 1, "above 0 and at most 1"),
-            ("top_products", self.top_products >= 1, "1 or more"),
-            ("store_max", self.store_max >= 1, "1 or more"),
-            ("carousel_max", self.carousel_max >= self.store_max, f"store_max ({self.store_max}) or more"),
-        ):
-            if not valid:
-                raise InputError(f"parameter mba.{name} is {getattr(self, name)}; it must be {range_}")
 
 
 def run(sales: pl.DataFrame, parameters: Parameters, report_date: date, engine: str = ENGINES[0]) -> Outcome:

@@ -7,8 +7,8 @@ The history is [report date − `history_months`, report date). A sale line is l
 A purchase is a customer's day with a net amount above 0 (`rfm`). Ages end at the report date. What customers are worth
 follows from BG/NBD and Gamma-Gamma (`lifetime_value`).
 
-- value_group: by the share of customers with a smaller clv: from 0 Low-Low, .5 Low, .8 Medium, .9375 High, .98435
-  High-High. Customers of equal clv are in one group, the lowest that one of them would be in, as with `pandas.qcut`.
+- value_group: clv cut at its quantiles .5, .8, .9375 and .98435 (interpolated linearly): Low-Low up to and including
+  the first, then Low, Medium, High, and High-High above the last. Customers of equal clv are in one group.
 - retention: thirds of p_alive: below 1/3 churn, below 2/3 medium, else alive. Without a repeat purchase p_alive is 1:
   in the BG/NBD model customers drop out only after one.
 - store: where the customer's net amount is greatest, of equal ones the first by name.
@@ -18,8 +18,6 @@ follows from BG/NBD and Gamma-Gamma (`lifetime_value`).
 from __future__ import annotations
 
 import logging
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -27,6 +25,7 @@ import polars as pl
 from include.algorithms import lifetime_value, missing_products, rfm, sale_lines
 from include.algorithms.bgnbd import ConvergenceError
 from include.algorithms.outcome import InputError, Outcome
+from include.clients import contract
 
 if TYPE_CHECKING:
     from datetime import date
@@ -42,8 +41,13 @@ COLUMNS = (
     "store",
     "customer_*",
 )
-VALUE_GROUPS = {"Low-Low": 0.0, "Low": 0.5, "Medium": 0.8, "High": 0.9375, "High-High": 0.98435}
-"""Value group → least share of customers with a smaller clv."""
+ATTRIBUTES = (
+    *("customer_type", "customer_group", "customer_category", "customer_salary"),
+    *("customer_city", "customer_gender", "customer_age", "customer_family"),
+)
+"""Attributes that the table of customers has; others that a client records are in the Excel report only."""
+VALUE_GROUPS = {"Low-Low": 0.5, "Low": 0.8, "Medium": 0.9375, "High": 0.98435, "High-High": 1.0}
+"""Value group → the quantile of clv that it reaches up to, included."""
 RETENTION = {"churn": 0.0, "medium": 1 / 3, "alive": 2 / 3}
 """Retention → least p_alive."""
 
@@ -74,39 +78,24 @@ _CUSTOMERS = pl.Schema(
 )
 
 
-@dataclass(frozen=True)
-class Parameters:
-    """What the values depend on besides the sales.
+class Parameters(contract.ClvParameters):
+    """What the values depend on besides the sales: the contract's parameters, and product groups.
 
     Attributes:
-        history_months: months of sales before the report date that the models are fitted on.
-        horizon_months: months of 30 days from the report date that the value is summed over.
-        discount_rate: per month, 0 or more.
         categories: the product groups among which products are reported missing; None for all.
         denied_categories: product groups that are never reported missing; None for none.
     """
 
-    history_months: int = 12
-    horizon_months: int = 12
-    discount_rate: float = 0.0
     categories: tuple[str, ...] | None = None
     denied_categories: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        for name, valid, range_ in (
-            ("history_months", 1 <= self.history_months <= 1200, "between 1 and 1200"),
-            ("horizon_months", 1 <= self.horizon_months <= 1200, "between 1 and 1200"),
-            ("discount_rate", 0 <= self.discount_rate < math.inf, "0 or more"),
-        ):
-            if not valid:
-                raise InputError(f"parameter clv.{name} is {getattr(self, name)}; it must be {range_}")
 
 
 def run(sales: pl.DataFrame, parameters: Parameters, report_date: date, engine: str = ENGINES[0]) -> Outcome:
     """Value, value group and retention of every customer, and the products missing in the stores.
 
     Args:
-        sales: the extract; needs `COLUMNS`; every customer_* column there is is passed on with its latest known value.
+        sales: the extract; needs `COLUMNS`; every customer_* column there is is passed on with its latest known value,
+            to the report alone where it is not in `ATTRIBUTES`.
         parameters: periods and discount.
         report_date: the first day that does not count.
         engine: "grouped" (our fit) or "lifetimes" (the package, as reference).
@@ -142,17 +131,19 @@ def run(sales: pl.DataFrame, parameters: Parameters, report_date: date, engine: 
     }
     _log.info("%d customers, %d of them with a repeat purchase, since %s", customers.height, repeaters, begin)
 
+    if report_only := tuple(name for name in attributes if name not in ATTRIBUTES):
+        _log.info("in the Excel report only: %s", ", ".join(report_only))
     columns = pl.Schema({**_CUSTOMERS, **dict.fromkeys(attributes, pl.String())})
     empty = {
         "clv_customers": columns.to_frame(),
         "clv_missing_products": missing_products.SCHEMA.to_frame(),
     }
     if not repeaters:
-        return Outcome(empty, excluded, facts, _why_nobody(sales.height, customers.height, parameters))
+        return Outcome(empty, excluded, facts, _why_nobody(sales.height, customers.height, parameters), report_only)
     try:
         predicted, fitted = _PREDICTIONS[engine](customers, parameters.horizon_months, parameters.discount_rate)
     except ConvergenceError as error:
-        return Outcome(empty, excluded, facts, str(error))
+        return Outcome(empty, excluded, facts, str(error), report_only)
     facts |= fitted
     if fitted["bgnbd"]["a"] < _NO_DROPOUT * fitted["bgnbd"]["b"]:
         facts["remark"] = "the history shows no drop-out: BG/NBD takes every customer for alive"
@@ -174,16 +165,19 @@ def run(sales: pl.DataFrame, parameters: Parameters, report_date: date, engine: 
     missing = missing_products.find(
         history, customers, list(VALUE_GROUPS), parameters.categories, parameters.denied_categories
     )
-    return Outcome({"clv_customers": customers, "clv_missing_products": missing}, excluded, facts)
+    tables = {"clv_customers": customers, "clv_missing_products": missing}
+    return Outcome(tables, excluded, facts, report_only=report_only)
 
 
 def value_group(clv: pl.Expr) -> pl.Expr:
-    """The value group of every customer, by the share of customers whose clv is smaller.
+    """The value group of every customer: clv cut at the quantiles of `VALUE_GROUPS`, upper edges included.
 
-    Values are compared to 12 digits. There is a group whatever the ties: where all are equal, all are Low-Low.
+    Of n values the i-th, counted from 0, is not above the quantile q when i / (n − 1) ≤ q; of equal values the first
+    decides. Values are compared to 12 digits. There is a group whatever the ties: where all are equal, all are Low-Low.
     """
-    smaller = clv.round_sig_figs(12).rank("min") - 1
-    return _banded(smaller / pl.len(), VALUE_GROUPS)
+    place = (clv.round_sig_figs(12).rank("min") - 1) / pl.max_horizontal(pl.len() - 1, 1)
+    # The quotient is rounded: it may be a last digit above an edge that it equals.
+    return pl.coalesce(pl.when(place <= edge + 1e-12).then(pl.lit(name)) for name, edge in VALUE_GROUPS.items())
 
 
 def _main_store(lines: pl.DataFrame) -> pl.DataFrame:

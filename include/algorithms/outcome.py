@@ -25,9 +25,11 @@ class Outcome:
         excluded: reason (snake_case) → number of sale lines that were left out for it.
         facts: figures about the run that belong in its report (fitted parameters, sizes, metrics): JSON values only.
         reason: why tables are empty or a part was not computed; None when nothing is missing.
+        report_only: columns that are for people: in the Excel or CSV files, not in the Parquet files.
     """
 
     tables: dict[str, pl.DataFrame]
     excluded: dict[str, int] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     reason: str | None = None
+    report_only: tuple[str, ...] = ()

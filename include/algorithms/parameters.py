@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from include.algorithms.outcome import InputError
 
@@ -14,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-def fill[P](kind: type[P], contracted: Mapping[str, Any], overrides: Iterable[str], where: str) -> P:
-    """An instance of the dataclass `kind`: its defaults, then the contract's values, then the overrides.
+def fill[P: BaseModel](kind: type[P], contracted: Mapping[str, Any], overrides: Iterable[str], where: str) -> P:
+    """An instance of the model `kind`: its defaults, then the contract's values, then the overrides.
 
     Args:
         kind: the product's `Parameters`.
@@ -24,10 +23,9 @@ def fill[P](kind: type[P], contracted: Mapping[str, Any], overrides: Iterable[st
         where: path of the contract, named in errors.
 
     Raises:
-        InputError: an unknown name, a value of the wrong type, or one that the dataclass itself refuses.
+        InputError: an unknown name, a value of the wrong type, or out of its range.
     """
-    types = get_type_hints(kind)
-    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    known = list(kind.model_fields)
     values: dict[str, Any] = {}
     for name, value in contracted.items():
         _check_name(name, known, where)
@@ -37,17 +35,15 @@ def fill[P](kind: type[P], contracted: Mapping[str, Any], overrides: Iterable[st
         if not equals:
             raise InputError(f"--parameter {override}: write name=value; the names are {', '.join(known)}")
         _check_name(name, known, "--parameter")
-        values[name] = _parsed(text, types[name])
-    for name, value in values.items():
-        try:
-            values[name] = TypeAdapter(types[name]).validate_python(value)
-        except ValidationError as error:
-            problem = error.errors()[0]["msg"]
-            raise InputError(f"parameter {name}={value!r}: {problem} ({where}, or --parameter)") from error
+        values[name] = _parsed(text, kind.model_fields[name].annotation)
     try:
         return kind(**values)
-    except ValueError as error:
-        raise InputError(f"{error} ({where}, or --parameter)") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        # What two parameters have to do with each other has no place of its own, and names both.
+        which = f"{problem['loc'][0]} is {problem['input']!r}: " if problem["loc"] else ""
+        message = problem["msg"].removeprefix("Value error, ")
+        raise InputError(f"parameter {which}{message} ({where}, or --parameter)") from error
 
 
 def _check_name(name: str, known: list[str], where: str) -> None:

@@ -18,7 +18,7 @@ same customers bought for the first time after it, beside the popularity baselin
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,7 @@ import polars as pl
 
 from include.algorithms import sale_lines, scoring
 from include.algorithms.outcome import InputError, Outcome
+from include.clients import contract
 
 if TYPE_CHECKING:
     from datetime import date
@@ -44,59 +45,16 @@ _STEPS = ("invalid_customer_id", "invalid_product_id", "outside_period", "return
 _CHUNK_BYTES = 64 * 2**20
 
 
-@dataclass(frozen=True)
-class Parameters:
-    """What the recommendations depend on besides the sales.
+class Parameters(contract.RecommenderParameters):
+    """What the recommendations depend on besides the sales: the contract's parameters, and the groups that take part.
 
     Attributes:
-        per_customer: recommendations per customer.
-        similar: similar products per product.
-        exclude_bought: whether products the customer already bought are never recommended.
-        test_months: months before the report date that quality is tested on.
-        min_customers: customers who must have bought a product before EASE or ALS learn it.
-        ease_products: most products that `auto` gives to EASE.
-        ease_regularization: λ of EASE, in customers.
-        als_factors: latent factors.
-        als_confidence: weight of a bought product in ALS, where one not bought weighs 1.
-        als_regularization: λ of ALS, in units of the noise that purchases by chance have (`scoring.noise_level`).
-        als_iterations: alternations of ALS.
-        neighbours: most similar products that item-item scores by.
-        shrinkage: added to the denominator of the cosine, so that products few customers bought are not too similar.
-        seed: of the start values of ALS.
         categories: the product groups that take part; None for all.
         denied_categories: product groups that do not take part; None for none.
     """
 
-    per_customer: int = 10
-    similar: int = 10
-    exclude_bought: bool = True
-    test_months: int = 2
-    min_customers: int = 2
-    ease_products: int = 15_000
-    ease_regularization: float = 500.0
-    als_factors: int = 64
-    als_confidence: float = 1.0
-    als_regularization: float = 1.0
-    als_iterations: int = 15
-    neighbours: int = 50
-    shrinkage: float = 20.0
-    seed: int = 0
     categories: tuple[str, ...] | None = None
     denied_categories: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        for name in (
-            *("per_customer", "similar", "test_months", "min_customers", "ease_products"),
-            *("als_factors", "als_iterations", "neighbours"),
-        ):
-            if getattr(self, name) < 1:
-                raise InputError(f"parameter recommender.{name} is {getattr(self, name)}; it must be 1 or more")
-        for name in ("ease_regularization", "als_regularization", "als_confidence"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise InputError(f"parameter recommender.{name} is {getattr(self, name)}; it must be above 0")
-        for name in ("shrinkage", "seed"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise InputError(f"parameter recommender.{name} is {getattr(self, name)}; it must be 0 or more")
 
 
 RECOMMENDATIONS = pl.Schema(
@@ -203,15 +161,12 @@ def _judged(sales: pl.DataFrame, parameters: Parameters, report_date: date) -> t
     known = lines.filter(pl.col("product_id").is_not_null(), in_period)
     groups = sale_lines.latest(known, "product_id", ("product_group",))
     lines = lines.drop("product_group").join(groups, on="product_id", how="left", maintain_order="left")
-    group = pl.col("product_group")
-    allowed = pl.lit(value=True) if parameters.categories is None else group.is_in(list(parameters.categories))
-    denied = group.is_in(list(parameters.denied_categories or ())).fill_null(value=False)
     conditions = (
         pl.col("customer_id").is_not_null(),
         pl.col("product_id").is_not_null(),
         in_period,
         pl.col("quantity") > 0,
-        allowed & ~denied,
+        sale_lines.in_categories(parameters.categories, parameters.denied_categories),
     )
     lines = lines.with_columns(sale_lines.first_failing(zip(_STEPS, conditions, strict=True)))
     return lines, sale_lines.counts_by_reason(lines, _STEPS)
@@ -375,7 +330,7 @@ def evaluate(
     if test.is_empty():
         chosen = choose(engine, train, parameters)
         return pl.DataFrame([(chosen, 0, None, None), (POPULARITY, 0, None, None)], schema=METRICS, orient="row"), facts
-    parameters = replace(parameters, per_customer=METRIC_AT, exclude_bought=True)
+    parameters = parameters.model_copy(update={"per_customer": METRIC_AT, "exclude_bought": True})
     relevant = train.rows(test)
     rows = []
     for model in (choose(engine, train, parameters), POPULARITY):

@@ -49,7 +49,7 @@ def clean(sales: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
         `amount` as decimals of 4 places, so that sums do not depend on the order of the lines.
 
     Raises:
-        InputError: a column is missing, or none of its values is a date or a number.
+        InputError: a column is missing, or is of a type that holds no such values.
     """
     missing = [column for column in columns if column not in sales.columns]
     if missing:
@@ -61,6 +61,8 @@ def clean(sales: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
 
 
 def _read(column: str, dtype: pl.DataType) -> pl.Expr:
+    if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
+        raise InputError(f"column {column} holds {dtype}, not single values: correct its type in the client's contract")
     if column in _IDS:
         return identifier(column)
     if column == "sale_date":

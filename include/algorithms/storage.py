@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 
 SCHEME = "s3://"
 
+_WRONG_PLACE = {"404", "InvalidBucketName", "NoSuchBucket", "NoSuchKey"}
+"""Error codes of S3 that a wrong prefix is the cause of."""
+
+
+class ServiceError(RuntimeError):
+    """AWS did not do what it was asked for: network, credentials, permissions or throttling; not the input's fault.
+
+    The command line prints the message on one line and exits with code 3.
+    """
+
 
 def _s3() -> Any:
     # Imported here: a run on local folders needs no AWS library. boto3 honours AWS_ENDPOINT_URL by itself.
@@ -31,13 +41,18 @@ def _split(uri: str) -> tuple[str, str]:
 
 @contextmanager
 def _aws_errors(uri: str) -> Iterator[None]:
-    """Turns what AWS says of a place (no such bucket, access denied, no credentials) into one clear line."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    """Turns what AWS says into one clear line: an `InputError` where the place is wrong, else a `ServiceError`."""
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
     try:
         yield
-    except (BotoCoreError, ClientError) as error:
-        raise InputError(f"{uri}: {error}") from error
+    except (Boto3Error, BotoCoreError, ClientError) as error:
+        # boto3 wraps what S3 says of an upload.
+        said = error.__context__ if isinstance(error, Boto3Error) else error
+        code = said.response["Error"]["Code"] if isinstance(said, ClientError) else None
+        wrong_place = code in _WRONG_PLACE or isinstance(said, ParamValidationError)
+        raise (InputError if wrong_place else ServiceError)(f"{uri}: {error}") from error
 
 
 def parquet_files(prefix: str) -> list[str]:
@@ -46,7 +61,8 @@ def parquet_files(prefix: str) -> list[str]:
     Hidden objects (a part of whose path below the prefix starts with "_" or ".") are not data and are left out.
 
     Raises:
-        InputError: the prefix does not exist, or has no Parquet file, or S3 refuses.
+        InputError: the prefix does not exist, or has no Parquet file.
+        ServiceError: AWS fails.
     """
     if prefix.startswith(SCHEME):
         bucket, key = _split(prefix)
@@ -75,8 +91,10 @@ def local_copies(files: list[str], scratch: Path) -> Iterator[list[Path]]:
     if not files[0].startswith(SCHEME):
         yield [Path(file) for file in files]
         return
-    s3, copies = _s3(), []
+    copies: list[Path] = []
     try:
+        with _aws_errors(files[0]):
+            s3 = _s3()
         for number, file in enumerate(files):
             bucket, key = _split(file)
             copies.append(scratch / f"{number}.parquet")
@@ -95,7 +113,8 @@ def publish(folder: Path, names: list[str], prefix: str) -> None:
     a file cannot be written those already written are removed.
 
     Raises:
-        InputError: S3 refuses, or the folder cannot be written.
+        InputError: the bucket does not exist, or the folder cannot be written.
+        ServiceError: AWS fails.
     """
     target = _S3Folder(prefix) if prefix.startswith(SCHEME) else _LocalFolder(prefix)
     with target.errors():
@@ -114,19 +133,16 @@ def publish(folder: Path, names: list[str], prefix: str) -> None:
 
 class _S3Folder:
     def __init__(self, prefix: str) -> None:
-        self.prefix, self.s3 = prefix, _s3()
+        self.prefix = prefix
         self.bucket, self.key = _split(prefix)
+        with self.errors():
+            self.s3 = _s3()
 
     def errors(self) -> Any:
         return _aws_errors(self.prefix)
 
     def put(self, file: Path, name: str) -> None:
-        from boto3.exceptions import S3UploadFailedError
-
-        try:
-            self.s3.upload_file(str(file), self.bucket, f"{self.key}/{name}".lstrip("/"))
-        except S3UploadFailedError as error:
-            raise InputError(str(error)) from error
+        self.s3.upload_file(str(file), self.bucket, f"{self.key}/{name}".lstrip("/"))
 
     def remove(self, name: str) -> None:
         self.s3.delete_object(Bucket=self.bucket, Key=f"{self.key}/{name}".lstrip("/"))

@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, WithJsonSchema, model_validator
@@ -52,7 +52,7 @@ class ContractError(ValueError):
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
 class Column(_Strict):
@@ -113,14 +113,21 @@ class MbaParameters(_Strict):
         default=0.00005, gt=0, le=1, description="Least share of the baskets an item set appears in"
     )
     max_length: int = Field(default=2, ge=2, le=10, description="Most items in a set")
-    min_lift: float = Field(default=1.0, ge=0)
-    min_confidence: float = Field(default=0.0, ge=0, le=1)
-    top_products: int = Field(default=300, ge=1, description="How many products are kept, by quantity sold")
-    store_max: int = Field(default=4, ge=1, description="Up to so many recommendations, a product is in the store plan")
-    carousel_max: int = Field(default=14, ge=1, description="Most recommendations of a product in the online carousel")
+    min_lift: float = Field(default=1.0, ge=0, description="Least lift of a rule")
+    min_confidence: float = Field(default=0.0, ge=0, le=1, description="Least confidence of a rule")
+    max_q_value: float = Field(
+        default=1.0, gt=0, le=1, description="Greatest Benjamini-Hochberg q-value of a rule; 1 keeps all"
+    )
+    top_products: int = Field(default=300, ge=1, le=1_000_000, description="How many are kept, by quantity sold")
+    store_max: int = Field(
+        default=4, ge=1, le=1000, description="Up to so many recommendations, a product is in the store plan"
+    )
+    carousel_max: int = Field(
+        default=14, ge=1, le=1000, description="Most recommendations of a product in the online carousel"
+    )
 
     @model_validator(mode="after")
-    def _carousel_holds_more(self) -> MbaParameters:
+    def _carousel_holds_more(self) -> Self:
         if self.carousel_max < self.store_max:
             raise ValueError(f"carousel_max ({self.carousel_max}) is less than store_max ({self.store_max})")
         return self
@@ -130,24 +137,58 @@ class ClvParameters(_Strict):
     """Customer lifetime value."""
 
     history_months: int = Field(default=12, ge=1, le=120, description="Months of sales the model is fitted on")
-    horizon_months: int = Field(default=12, ge=1, le=120, description="Months ahead the value is summed over")
+    horizon_months: int = Field(
+        default=12, ge=1, le=120, description="Months of 30 days from the report date the value is summed over"
+    )
     discount_rate: float = Field(default=0.0, ge=0, lt=1, description="Per month")
 
 
 class AnomaliesParameters(_Strict):
     """Anomalous consumption."""
 
-    history_months: int = Field(default=12, ge=2, le=120, description="Months the mean and deviation are taken over")
+    history_months: int = Field(
+        default=12, ge=1, le=120, description="Months before the last the mean and deviation are taken over"
+    )
     sigmas: float = Field(
         default=2.0, gt=0, le=100, description="Standard deviations above the mean that make a suspect"
+    )
+    day_score: float = Field(
+        default=4.0, gt=0, le=100, description="Errors of a day, in its scale, that make an anomaly"
     )
 
 
 class RecommenderParameters(_Strict):
     """Recommendations per customer, and similar products."""
 
-    per_customer: int = Field(default=10, ge=1, le=1000)
-    similar: int = Field(default=10, ge=1, le=1000)
+    per_customer: int = Field(default=10, ge=1, le=1000, description="Recommendations per customer")
+    similar: int = Field(default=10, ge=1, le=1000, description="Similar products per product")
+    exclude_bought: bool = Field(default=True, description="Never recommend what the customer already bought")
+    test_months: int = Field(
+        default=2, ge=1, le=120, description="Months before the report date that quality is tested on"
+    )
+    min_customers: int = Field(
+        default=2, ge=1, le=1_000_000, description="Least customers of a product that EASE or ALS learn"
+    )
+    ease_products: int = Field(
+        default=15_000, ge=1, le=1_000_000, description="Most products that engine auto gives to EASE"
+    )
+    ease_regularization: float = Field(default=500.0, gt=0, le=1e9, description="λ of EASE, in customers")
+    als_factors: int = Field(default=64, ge=1, le=1024, description="Latent factors of ALS")
+    als_confidence: float = Field(
+        default=1.0, gt=0, le=1e6, description="Weight of a bought product in ALS, where one not bought weighs 1"
+    )
+    als_regularization: float = Field(
+        default=1.0, gt=0, le=1e6, description="λ of ALS, in units of the noise that purchases by chance have"
+    )
+    als_iterations: int = Field(default=15, ge=1, le=1000, description="Alternations of ALS")
+    neighbours: int = Field(default=50, ge=1, le=1000, description="Most similar products that item-item scores by")
+    shrinkage: float = Field(
+        default=20.0,
+        ge=0,
+        le=1e6,
+        description="Added to the denominator of the cosine: products few customers bought are less similar",
+    )
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Of the start values of ALS")
 
 
 class Parameters(_Strict):
@@ -190,6 +231,9 @@ class Contract(_Strict):
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = Field(description="ISO 4217")
     source: Source
     roles: Annotated[dict[str, Annotated[str, Field(min_length=1)]], WithJsonSchema(_roles_schema())]
+    schedule: Literal["monthly", "none"] = Field(
+        default="monthly", description="none: only when asked for, as where the data do not grow"
+    )
     history_months: int = Field(
         default=13, ge=1, le=120, description="Months of sales before the report date in an extract"
     )

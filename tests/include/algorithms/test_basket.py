@@ -223,25 +223,6 @@ def test_all_baskets_alike_have_a_lift_of_one():
     assert table["zhang"].to_list() == [0.0, 0.0]
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("min_support", 0.0),
-        ("min_support", 1.5),
-        ("max_length", 1),
-        ("min_lift", -1.0),
-        ("min_confidence", 2.0),
-        ("max_q_value", 0.0),
-        ("top_products", 0),
-        ("store_max", 0),
-        ("carousel_max", 3),
-    ],
-)
-def test_a_parameter_out_of_range_is_named(name, value):
-    with pytest.raises(InputError, match=f"mba.{name} is {value}"):
-        basket.Parameters(**{name: value})
-
-
 def test_an_unknown_engine_is_an_input_error():
     with pytest.raises(InputError, match="no engine 'apriori'; it has lcm, mlxtend"):
         run(sales("ab"), "apriori")

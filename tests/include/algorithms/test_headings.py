@@ -1,5 +1,4 @@
 import importlib
-from dataclasses import fields
 
 import pytest
 
@@ -33,7 +32,7 @@ def test_no_two_columns_of_a_table_share_a_heading_and_titles_fit_a_sheet(langua
 def test_every_parameter_and_every_reason_has_its_words():
     for module_name, _ in PRODUCTS.values():
         module = importlib.import_module(f"include.algorithms.{module_name}")
-        assert {field.name for field in fields(module.Parameters)} <= set(headings.NOTES["parameters"])
+        assert set(module.Parameters.model_fields) <= set(headings.NOTES["parameters"])
         assert set(module._STEPS) <= set(headings.NOTES["excluded"])
 
 

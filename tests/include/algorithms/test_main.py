@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +15,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
+from moto.server import DomainDispatcherApplication, ThreadedMotoServer, create_backend_app
+from werkzeug.serving import make_server
 
 from include.algorithms import __main__ as command
 from include.algorithms import basket
@@ -23,6 +26,12 @@ from include.tables import contract as tables
 ROOT = Path(__file__).parents[3]
 REPORT_DATE = "2024-07-01"
 CLIENT = "drogaria"
+SESSION = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "us-east-1"}
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
 TYPES = {
     "string": pa.types.is_large_string,
     "bigint": pa.types.is_int64,
@@ -169,19 +178,8 @@ def test_from_s3_to_s3(tmp_path):
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
-        environment = {
-            "AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port()),
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-        s3 = boto3.client(
-            "s3",
-            endpoint_url=environment["AWS_ENDPOINT_URL"],
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-            region_name="us-east-1",
-        )
+        environment = {**CREDENTIALS, "AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port())}
+        s3 = boto3.client("s3", endpoint_url=environment["AWS_ENDPOINT_URL"], **SESSION)
         s3.create_bucket(Bucket="lake")
         extract(tmp_path, sales(customers=10))
         for name in files(tmp_path):
@@ -275,7 +273,7 @@ def test_garbled_extracts_end_with_a_result_and_its_reason_or_one_line(product, 
         (["--client", "drogarya"], "unknown client 'drogarya'; did you mean 'drogaria'?"),
         (["--engine", "prophet"], "--engine prophet: anomalies has holt-winters, reference"),
         (["--parameter", "sigma=3"], "unknown parameter 'sigma'; did you mean sigmas?"),
-        (["--parameter", "sigmas=-1"], "anomalies.sigmas is -1.0; it must be above 0"),
+        (["--parameter", "sigmas=-1"], "parameter sigmas is '-1': Input should be greater than 0"),
         (["--sales", "/nowhere"], "no Parquet files below /nowhere"),
         (["--output", "/proc/none"], "/proc/none cannot be written"),
     ],
@@ -286,6 +284,123 @@ def test_a_wrong_argument_is_one_line_and_exit_code_2(more, message, prefix, tmp
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("product", "wrong"),
+    [
+        ("anomalies", "history_months=30000"),
+        ("recommender", "test_months=30000"),
+        ("recommender", "per_customer=2000000000"),
+        ("recommender", "neighbours=99999999999"),
+        ("recommender", "als_factors=1000000"),
+        ("mba", "top_products=99999999999999999999"),
+        ("clv", "discount_rate=1e308"),
+    ],
+)
+def test_a_parameter_beyond_reason_is_one_line_and_exit_code_2(product, wrong, prefix, tmp_path, capsys):
+    assert command.main([*arguments(product, prefix, tmp_path / "out"), "--parameter", wrong]) == 2
+    error = capsys.readouterr().err
+    assert f"parameter {wrong.partition('=')[0]} is" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("product", command.PRODUCTS)
+@pytest.mark.parametrize(
+    ("change", "dtype"), [(pl.col("product_id").cast(pl.Binary), "Binary"), (pl.concat_list("product_id"), "List")]
+)
+def test_ids_that_are_no_single_values_are_named_with_their_type(product, change, dtype, tmp_path, capsys):
+    (tmp_path / "sales").mkdir()
+    column = "customer_id" if product == "clv" else "product_id"
+    sales(customers=5).with_columns(change.alias(column)).write_parquet(tmp_path / "sales" / "a.parquet")
+    assert command.main(arguments(product, str(tmp_path / "sales"), tmp_path / "out")) == 2
+    assert f"column {column} holds {dtype}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("product", command.PRODUCTS)
+@pytest.mark.parametrize(
+    ("day", "message"),
+    [
+        ("1.2.2024", "'1.2.2024' is no date of the form YYYY-MM-DD"),
+        ("20260201", "'20260201' is no date of the form YYYY-MM-DD"),
+        ("2026-W05-1", "'2026-W05-1' is no date of the form YYYY-MM-DD"),
+        ("0001-01-01", "0001-01-01 is before 1900-01-01"),
+    ],
+)
+def test_a_report_date_that_is_none_is_refused(product, day, message, prefix, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        command.main([*arguments(product, prefix, tmp_path / "out"), "--report-date", day])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("product", command.PRODUCTS)
+def test_the_earliest_report_date_and_the_longest_periods_have_a_result(product, prefix, tmp_path):
+    longest = {"mba": [], "clv": ["history_months=120"], "anomalies": ["history_months=120"]}
+    more = longest.get(product, ["test_months=120"])
+    run = arguments(product, prefix, tmp_path, *(part for one in more for part in ("--parameter", one)))
+    assert command.main([*run, "--report-date", "1900-01-01"]) == 0
+    assert json.loads((tmp_path / f"run_{product}.json").read_text())["reason"]
+
+
+def test_an_aws_that_cannot_be_reached_is_one_line_and_exit_code_3(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    environment = {**CREDENTIALS, "AWS_ENDPOINT_URL": endpoint, "AWS_MAX_ATTEMPTS": "1"}
+    result = process(*arguments("mba", "s3://lake/sales", tmp_path / "out"), **environment)
+    assert result.returncode == 3
+    assert result.stderr.startswith("mba: AWS failed: s3://lake/sales: Could not connect")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_run_stopped_while_it_publishes_leaves_nothing_behind(prefix, tmp_path):
+    moto, uploading, go_on = DomainDispatcherApplication(create_backend_app), threading.Event(), threading.Event()
+
+    def s3(environ, start_response):
+        if environ["REQUEST_METHOD"] == "PUT" and "anomaly_transactions" in environ["PATH_INFO"]:
+            uploading.set()
+            go_on.wait(60)
+        return moto(environ, start_response)
+
+    server = make_server("127.0.0.1", 0, s3, threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        client = boto3.Session().client("s3", endpoint_url=endpoint, **SESSION)
+        client.create_bucket(Bucket="stopped")
+        scratch = tmp_path / "scratch"
+        scratch.mkdir()
+        run = subprocess.Popen(
+            [sys.executable, "-m", "include.algorithms", *arguments("anomalies", prefix, "s3://stopped/out")],
+            cwd=ROOT,
+            env={
+                **CREDENTIALS,
+                "AWS_ENDPOINT_URL": endpoint,
+                "PATH": os.environ["PATH"],
+                "HOME": os.environ.get("HOME", "/tmp"),
+                "TMPDIR": str(scratch),
+            },
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert uploading.wait(120)
+            there = client.list_objects_v2(Bucket="stopped")
+            assert there["KeyCount"] > 0, "a part of the output is published"
+            assert list(scratch.iterdir())
+            run.terminate()
+            go_on.set()
+            _, error = run.communicate(timeout=120)
+        finally:
+            run.kill()
+        assert (run.returncode, error) == (143, "")
+        assert client.list_objects_v2(Bucket="stopped")["KeyCount"] == 0
+        assert list(scratch.iterdir()) == []
+    finally:
+        go_on.set()
+        server.shutdown()
+        server.server_close()
 
 
 def test_a_fault_of_the_program_is_one_line_and_exit_code_1(prefix, tmp_path, capsys, caplog, monkeypatch):
@@ -299,16 +414,13 @@ def test_a_fault_of_the_program_is_one_line_and_exit_code_1(prefix, tmp_path, ca
     assert not (tmp_path / "out").exists()
 
 
-def test_a_report_date_that_is_none_and_the_help(capsys):
-    with pytest.raises(SystemExit) as stop:
-        command.main(["mba", "--client", "x", "--sales", "x", "--output", "x", "--report-date", "1.2.2024"])
-    assert stop.value.code == 2
-    assert "'1.2.2024' is no date of the form YYYY-MM-DD" in capsys.readouterr().err
+def test_the_help(capsys):
     with pytest.raises(SystemExit):
         command.main(["recommender", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "Engines: auto, ease, als, item-item." in text
     assert "per_customer (10)" in text
+    assert "3 AWS failed" in text
 
 
 def test_sales_on_the_report_date_do_not_count_whatever_the_clock_says(tmp_path):

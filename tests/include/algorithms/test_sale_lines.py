@@ -43,9 +43,19 @@ def test_a_missing_column_is_named():
         sale_lines.clean(pl.DataFrame({"amount": [1]}), ["amount", "order_id"])
 
 
-@pytest.mark.parametrize(("column", "values"), [("sale_date", [1, 2]), ("amount", [True, False])])
-def test_a_column_of_another_kind_is_named(column, values):
-    with pytest.raises(InputError, match=f"column {column} holds"):
+@pytest.mark.parametrize(
+    ("column", "values", "dtype"),
+    [
+        ("sale_date", [1, 2], "Int64"),
+        ("sale_date", [b"2024-01-01"], "Binary"),
+        ("amount", [True, False], "Boolean"),
+        ("product_id", [b"p1", b"\xff"], "Binary"),
+        ("customer_id", [["c1"]], r"List\(String\)"),
+        ("store", [{"name": "Centro"}], "Struct"),
+    ],
+)
+def test_a_column_of_another_kind_is_named(column, values, dtype):
+    with pytest.raises(InputError, match=f"column {column} holds {dtype}"):
         sale_lines.clean(pl.DataFrame({column: values}), [column])
 
 

@@ -1,6 +1,11 @@
+import socket
+import threading
+
 import boto3
 import pytest
 from moto import mock_aws
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Response
 
 from include.algorithms import storage
 from include.algorithms.outcome import InputError
@@ -51,6 +56,58 @@ def test_a_missing_bucket_is_an_input_error(s3):
         storage.parquet_files("s3://lake/x")
     with pytest.raises(InputError, match="names no bucket"):
         storage.parquet_files("s3://")
+
+
+@pytest.fixture
+def aws(monkeypatch):
+    """Sets what the AWS clients of a test find in their environment, retries off."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    given = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in (given | {"AWS_MAX_ATTEMPTS": "1", "AWS_EC2_METADATA_DISABLED": "true"}).items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def assert_aws_fails(match, prepared):
+    for call in (
+        lambda: storage.parquet_files("s3://lake/x"),
+        lambda: storage.local_copies(["s3://lake/x/a.parquet"], prepared).__enter__(),
+        lambda: storage.publish(prepared, NAMES, "s3://lake/out"),
+    ):
+        with pytest.raises(storage.ServiceError, match=match):
+            call()
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (400, "ExpiredToken"), (503, "SlowDown")])
+def test_what_s3_refuses_for_other_reasons_is_a_service_error(aws, prepared, status, code):
+    def refuse(request_environment, start_response):
+        body = f"<Error><Code>{code}</Code><Message>no</Message></Error>"
+        # A HEAD has no body: its error's code is the status.
+        return Response(body, status, content_type="application/xml")(request_environment, start_response)
+
+    server = make_server("127.0.0.1", 0, refuse, threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        aws.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        assert_aws_fails(f"s3://lake/.*{code}|s3://lake/.*{status}", prepared)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_no_network_is_a_service_error(aws, prepared):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    aws.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    assert_aws_fails("Could not connect", prepared)
+
+
+def test_no_credentials_are_a_service_error(aws, prepared, tmp_path):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        aws.delenv(name, raising=False)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        aws.setenv(name, str(tmp_path / "none"))
+    assert_aws_fails("Unable to locate credentials", prepared)
 
 
 def test_published_to_s3(s3, prepared):

@@ -106,13 +106,14 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
         "max_length": 2,
         "min_lift": 1.0,
         "min_confidence": 0.0,
+        "max_q_value": 1.0,
         "top_products": 300,
         "store_max": 4,
         "carousel_max": 14,
     }
     assert shop.parameters.of("clv") == {"history_months": 12, "horizon_months": 12, "discount_rate": 0.0}
-    assert shop.parameters.of("anomalies") == {"history_months": 12, "sigmas": 2.0}
-    assert shop.parameters.of("recommender") == {"per_customer": 10, "similar": 10}
+    assert shop.parameters.of("anomalies") == {"history_months": 12, "sigmas": 2.0, "day_score": 4.0}
+    assert shop.parameters.of("recommender").items() >= {"per_customer": 10, "exclude_bought": True, "seed": 0}.items()
     with pytest.raises(KeyError, match="no product 'mbaa'; there are mba, clv"):
         shop.parameters.of("mbaa")
 
