@@ -36,6 +36,11 @@ $(UV):
 	@$(UV) sync --frozen --quiet
 	@touch $@
 
+.venv/.tests-installed: .venv/.installed
+	@echo "Installing Spark for the tests"
+	@$(UV) sync --frozen --quiet --group spark
+	@touch $@
+
 .venv-algorithms/.installed: pyproject.toml uv.lock | $(UV)
 	@echo "Installing the environment of the algorithms image"
 	@UV_PROJECT_ENVIRONMENT=.venv-algorithms $(UV) sync --frozen --quiet --only-group algorithms
@@ -71,7 +76,7 @@ clean: ## Stop the local stack and delete its data
 	rm -rf "$(STATE)"
 
 .PHONY: test
-test: setup ## Run all tests
+test: setup .venv/.tests-installed ## Run all tests
 	@$(PYTHON) -m pytest $(ARGS)
 
 .PHONY: lint

@@ -580,7 +580,7 @@ class TestEngines:
             pytest.skip(
                 "no Java here, so no Glue job is tested on Spark; on Debian and Ubuntu: openjdk-17-jre-headless"
             )
-        pytest.importorskip("pyspark", reason="PySpark is not installed: dependency group glue")
+        pytest.importorskip("pyspark", reason="PySpark is not installed: dependency group spark")
         monkeypatch.setattr(glue_backends[ACCOUNT][REGION].runner, "engine", Engine("spark"))
         return glue
 
