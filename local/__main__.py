@@ -4,10 +4,13 @@ import argparse
 import os
 import shlex
 import sys
+from datetime import date
 from pathlib import Path
 
 from local import stack
 from local.aws.settings import LOOPBACK, Image
+
+_LARGEST_PORT = 65535
 
 
 def main() -> int:
@@ -33,13 +36,16 @@ def command_line() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
-        "--state", type=Path, default=Path(".local"), help="where the stack keeps its data and logs (default: .local)"
+        "--state",
+        type=_folder,
+        default=Path(".local"),
+        help="where the stack keeps data and logs (default: .local)",
     )
 
     up = commands.add_parser("up", parents=[shared], help="start the stack", description=_up.__doc__)
     for option, endpoint, port in (("--port", "AWS", 4566), ("--snowflake-port", "Snowflake", 4567)):
         summary = f"port of the {endpoint} endpoint, 0 for any free one (default: {port})"
-        up.add_argument(option, type=int, default=port, metavar="PORT", help=summary)
+        up.add_argument(option, type=_port, default=port, metavar="PORT", help=summary)
     up.add_argument(
         "--host",
         choices=(LOOPBACK, "0.0.0.0"),  # noqa: S104 - only when it is asked for
@@ -59,8 +65,9 @@ def command_line() -> argparse.ArgumentParser:
     )
     up.set_defaults(run=_up)
 
-    sales = argparse.ArgumentParser(add_help=False)
-    sales.add_argument("--client", default="drogaria", help="whose: a file in include/clients (default: drogaria)")
+    client = argparse.ArgumentParser(add_help=False)
+    client.add_argument("--client", default="drogaria", help="whose: a file in include/clients (default: drogaria)")
+    sales = argparse.ArgumentParser(add_help=False, parents=[client])
     sales.add_argument(
         "--scale", type=float, default=1.0, help="how many sales to generate, 1 being about 200 000 lines (default: 1)"
     )
@@ -75,6 +82,12 @@ def command_line() -> argparse.ArgumentParser:
             run=run
         )
 
+    shown = commands.add_parser("show", parents=[shared, client], help="show a report", description=_show.__doc__)
+    shown.add_argument(
+        "--report-date", type=date.fromisoformat, metavar="YYYY-MM-DD", help="of which day (default: the latest report)"
+    )
+    shown.set_defaults(run=_show)
+
     for command, run, summary in (
         ("airflow", _airflow, "run Airflow's UI and scheduler beside it"),
         ("status", _status, "show ports, health and data"),
@@ -83,6 +96,20 @@ def command_line() -> argparse.ArgumentParser:
     ):
         commands.add_parser(command, parents=[shared], help=summary, description=run.__doc__).set_defaults(run=run)
     return parser
+
+
+def _folder(text: str) -> Path:
+    path = Path(text).absolute()
+    present = next(place for place in (path, *path.parents) if place.exists())
+    if not present.is_dir():
+        raise argparse.ArgumentTypeError(f"{present} is a file: name a folder, or one that doesn't exist yet")
+    return path
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _LARGEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: choose one from 0 to {_LARGEST_PORT}")
+    return int(text)
 
 
 def _up(arguments: argparse.Namespace) -> int:
@@ -123,6 +150,17 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         run.run(arguments.state, arguments.client, arguments.sales, arguments.scale)
     except (load.LoadError, airflow.RunError, show.ShowError) as error:
+        raise stack.StackError(str(error)) from error
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    """Show what the products of a client published into the lake; the stack need not run."""
+    from local import show
+
+    try:
+        show.show(arguments.state, arguments.client, arguments.report_date)
+    except show.ShowError as error:
         raise stack.StackError(str(error)) from error
     return 0
 

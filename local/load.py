@@ -37,6 +37,7 @@ _TYPES = {
     "timestamp": "TIMESTAMP_NTZ",
     "date": "DATE",
 }
+_LARGEST = 10**14  # of NUMBER(18, 4)
 
 
 class LoadError(ValueError):
@@ -113,6 +114,7 @@ def seed(
             print(f"Reading {sales} under the contract of {client} …", flush=True)
             loaded = load_file(sales, contract, port, state)
         elif client == GENERATED:
+            retail.check_scale(scale)
             print(f"Generating about {retail.LINES * scale:,.0f} sale lines of {client} …", flush=True)
             world = retail.generate(state / "data" / client, scale, random_seed, until)
             print(f"Loading {world.truth['rows']:,} of them …", flush=True)
@@ -137,7 +139,7 @@ def load_world(world: World, contract: Contract, port: int, state: Path) -> Load
     Raises:
         LoadError: a role of the contract can't be computed on these sales, or the local Snowflake refused.
     """
-    return _load(world.sales, contract, port, state, report_date=world.until)
+    return _load(world.sales, contract, port, state, origin=world.sales, report_date=world.until)
 
 
 def load_file(path: Path, contract: Contract, port: int, state: Path) -> Loaded:
@@ -157,7 +159,7 @@ def load_file(path: Path, contract: Contract, port: int, state: Path) -> Loaded:
     with tempfile.TemporaryDirectory() as folder:
         parquet = Path(folder) / "sales.parquet"
         file.frame.write_parquet(parquet, compression="snappy")
-        return _load(parquet, contract, port, state, notes=file.notes)
+        return _load(parquet, contract, port, state, origin=path, notes=file.notes)
 
 
 def _load(
@@ -165,6 +167,7 @@ def _load(
     contract: Contract,
     port: int,
     state: Path,
+    origin: Path,
     report_date: date | None = None,
     notes: list[str] | None = None,
 ) -> Loaded:
@@ -179,7 +182,7 @@ def _load(
             _run(connection, f"CREATE OR REPLACE TABLE {loading} ({columns})")
             try:
                 _copy(connection, parquet, loading)
-                facts = _facts(connection, loading, contract)
+                facts = _facts(connection, loading, contract, origin)
                 _run(connection, f"CREATE OR REPLACE TABLE {target} AS SELECT * FROM {loading}")  # noqa: S608
             finally:
                 _run(connection, f"DROP TABLE {loading}")
@@ -226,7 +229,7 @@ def _copy(connection: SnowflakeConnection, parquet: Path, table: str) -> None:
         _run(connection, f"DROP STAGE {stage}")
 
 
-def _facts(connection: SnowflakeConnection, table: str, contract: Contract) -> dict[str, Any]:
+def _facts(connection: SnowflakeConnection, table: str, contract: Contract, origin: Path) -> dict[str, Any]:
     """Computes every role over the table, and what the load reports of them."""
     roles = contract.roles
     # fakesnow sums a number of no declared scale in floating point.
@@ -237,8 +240,9 @@ def _facts(connection: SnowflakeConnection, table: str, contract: Contract) -> d
     try:
         rows, first, last, amount, *filled = _run(connection, query)[0]
     except SnowflakeError as error:
-        _blame_role(connection, table, contract)
-        raise LoadError(f"{contract.where('roles')}: the roles can't be computed: {error.msg}") from error
+        _blame_role(connection, table, contract, origin)
+        message = f"{origin}: the roles ({contract.where('roles')}) can't be computed: {error.msg}"
+        raise LoadError(message) from error
     if last is None:
         raise LoadError(f"{contract.where('roles', 'sale_date')}: no row has a sale date")
     missing = {role: rows - number for role, number in zip(roles, filled, strict=True) if number < rows}
@@ -251,18 +255,26 @@ def _facts(connection: SnowflakeConnection, table: str, contract: Contract) -> d
     }
 
 
-def _blame_role(connection: SnowflakeConnection, table: str, contract: Contract) -> None:
+def _blame_role(connection: SnowflakeConnection, table: str, contract: Contract, origin: Path) -> None:
     """Finds the role that can't be computed.
 
     Raises:
-        LoadError: which names it, with its line in the contract.
+        LoadError: which names it, with the file, its line in the contract, and the row of an amount that is too large.
     """
     for role, expression in contract.roles.items():
         try:
             _run(connection, f"SELECT COUNT({expression}) FROM {table}")  # noqa: S608
         except SnowflakeError as error:
-            message = f"{contract.where('roles', role)}: role {role!r} can't be computed: {error.msg}"
+            message = f"{origin}: {contract.where('roles', role)}: role {role!r} can't be computed: {error.msg}"
             raise LoadError(message) from error
+    amount, columns = contract.roles["amount"], contract.source.columns
+    query = f"SELECT {amount}, {', '.join(columns)} FROM {table} WHERE ABS({amount}) >= {_LARGEST} LIMIT 1"  # noqa: S608
+    for value, *row in _run(connection, query):
+        described = ", ".join(f"{name} {field}" for name, field in zip(columns, row, strict=True) if field is not None)
+        raise LoadError(
+            f"{origin}: role 'amount' ({contract.where('roles', 'amount')}) is {value:f}, too large for "
+            f"{_TYPES['decimal']}, in the row with {described}"
+        )
 
 
 def _moment(value: date) -> datetime:

@@ -1,5 +1,6 @@
 """The main job in one go: sales into Snowflake, the DAG, and what came out."""
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ def run(state: Path, client: str, sales: Path | None, scale: float) -> None:
 
     Raises:
         LoadError: The sales can't be loaded.
-        RunError: The DAG run failed.
+        RunError: The DAG run failed; what was published all the same is shown.
     """
     began = time.monotonic()
     running = stack.require_running(state)
@@ -30,7 +31,14 @@ def run(state: Path, client: str, sales: Path | None, scale: float) -> None:
     print("Airflow's metadata database", flush=True)
     airflow.migrate(state, environment)
     print(f"DAG {DAG}", flush=True)
-    airflow.run_dag(DAG, {"client": client, "report_date": loaded.report_date.isoformat()}, state, environment)
+    try:
+        airflow.run_dag(DAG, {"client": client, "report_date": loaded.report_date.isoformat()}, state, environment)
+    except airflow.RunError:
+        # What other products published all the same; the failure is told after it.
+        with contextlib.suppress(show.ShowError):
+            print()
+            show.show(state, client, loaded.report_date)
+        raise
     print()
     show.show(state, client, loaded.report_date)
     print(f"\nDone in {time.monotonic() - began:.0f} s. Look around: make up")

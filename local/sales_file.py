@@ -10,6 +10,7 @@ import csv
 import gzip
 import io
 import re
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,7 @@ _DECIMAL = {
     ",": r"^[+-]?(\d+,?\d*|,\d+|\d{1,3}(\.\d{3})+,\d*)$",
 }
 _LARGEST = 1e14  # of NUMBER(18, 4)
+_LONGEST_FIELD = 1 << 30  # of a CSV; Python's own limit is 128 KiB
 
 TYPES: dict[str, pl.DataType] = {
     "string": pl.String(),
@@ -144,11 +146,15 @@ def _content(path: Path, contract: Contract) -> _Content:
 def _csv(path: Path, contract: Contract) -> _Content:
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
-        raise FileError(f"{path}: not gzip, or cut off: {_first_line(error)}") from error
-    text, note = _decoded(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise FileError(f"{path}: not gzip, damaged or cut off: {_first_line(error)}") from error
+    try:
+        text, note = _decoded(data)
+    except UnicodeDecodeError as error:
+        raise FileError(f"{path}: it begins as UTF-16 does, but isn't: {_first_line(error)}") from error
     if not text.strip():
         raise FileError(f"{path}: empty")
+    csv.field_size_limit(_LONGEST_FIELD)
     delimiter = _delimiter(text, contract)
     header = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     contracted = {name.lower() for name in contract.source.columns}

@@ -7,13 +7,44 @@ import re
 from collections.abc import Callable
 
 from sqlglot import exp
+from sqlglot.expressions.builders import apply_index_offset
 
 from local.aws.athena_errors import QueryFailed, place, unsupported
+
+PREFIX = "trino_"
 
 # date ± interval stays a date, date_trunc keeps the type, functions give NULL where DuckDB gives '' or an error, and
 # Joda's formats and URL functions are not in DuckDB. DuckDB chooses an overload before it knows the types of
 # aggregates, so the first argument only shows the type (see `_typed`) and the others are not typed.
+#
+# DuckDB divides decimals, and averages them, in floating point. Trino's result has the larger scale and is rounded half
+# up, so both are computed with whole numbers and cast to the type of an expression that DuckDB types as Trino would:
+# `cast_to_type` looks at the type of its second argument and never computes it. Factors of TINYINT leave all types but
+# DECIMAL alone, which they give 18 digits (DECIMAL(38, s) stays); a quotient that needs more is an error.
 MACROS = (
+    "scale_of(x) AS CAST('0' || regexp_extract(typeof(x), ',(\\d+)\\)', 1) AS INTEGER)",
+    f"power_of(x) AS CAST('1' || repeat('0', {PREFIX}scale_of(x)) AS HUGEINT)",
+    f"units_of(n, x) AS n * cast_to_type('1e-' || {PREFIX}scale_of(x), coalesce(x, CAST(1 AS HUGEINT)))",
+    """half_up(n, d) AS CASE WHEN (n < 0) = (d < 0) THEN (2 * abs(n) + abs(d)) // (2 * abs(d))
+           ELSE -((2 * abs(n) + abs(d)) // (2 * abs(d))) END""",
+    f"""typed_quotient(a, b, x, shown) AS CASE WHEN typeof(x) LIKE 'DECIMAL%' THEN cast_to_type({PREFIX}units_of(
+           {PREFIX}half_up(CAST(CASE WHEN typeof(x) LIKE 'DECIMAL%' THEN a END * {PREFIX}power_of(x) AS HUGEINT)
+           * {PREFIX}power_of(x), CAST(b * {PREFIX}power_of(x) AS HUGEINT)), x), shown)
+           ELSE cast_to_type(a / b, shown) END""",
+    f"""quotient(a, b) AS {PREFIX}typed_quotient(a, b, coalesce(a, b), coalesce(a, b)
+           * CAST(1 AS TINYINT) * CAST(1 AS TINYINT) * CAST(1 AS TINYINT) * CAST(1 AS TINYINT) * CAST(1 AS TINYINT)
+           * CAST(1 AS TINYINT))""",
+    f"""average(mean, total, n, highest) AS CASE WHEN typeof(highest) LIKE 'DECIMAL%' THEN cast_to_type(
+           {PREFIX}units_of({PREFIX}half_up(CAST(total * {PREFIX}power_of(total) AS HUGEINT), nullif(n, 0)), total),
+           highest) ELSE cast_to_type(mean, list_median([highest])) END""",
+    "substring_of(s, i) AS CASE WHEN i > 0 OR -i BETWEEN 1 AND length(s) THEN substr(s, i) ELSE left(s, i * 0) END",
+    """item_of(a, i) AS CASE WHEN typeof(a) NOT LIKE '%[]' THEN a[i]
+           WHEN TRY_CAST(i AS BIGINT) > cardinality(a) THEN
+           error('Array subscript must be less than or equal to array length: ' || i || ' > ' || cardinality(a))
+           WHEN TRY_CAST(i AS BIGINT) = 0 THEN error('SQL array indices start at 1')
+           WHEN TRY_CAST(i AS BIGINT) < 0 THEN error('Array subscript is negative: ' || i) ELSE a[i] END""",
+    """substring_for(s, i, n) AS CASE WHEN n > 0 AND (i > 0 OR -i BETWEEN 1 AND length(s)) THEN substr(s, i, n)
+           ELSE left(s, i * n * 0) END""",
     """add_interval(t DATE, a, i) AS CAST(a + i AS DATE),
        (t TIMESTAMP, a, i) AS a + i,
        (t TIMESTAMPTZ, a, i) AS a + i""",
@@ -83,12 +114,12 @@ varchar variance week week_of_year year year_of_week
 
 _INTERNAL = {
     *("add_interval", "truncate_date", "in_zone", "iso8601", "sequence_of", "extract_regexp"),
+    *("scale_of", "power_of", "units_of", "half_up", "typed_quotient", "quotient", "average"),
+    *("substring_of", "substring_for", "item_of"),
     *("extract_json_scalar", "extract_json", "part_of_split", "slice_of", "position_of", "sort_of", "random_below"),
 }
 SUPPORTED = frozenset(_SAME) | ({macro.partition("(")[0] for macro in MACROS} - _INTERNAL)
 """The Trino functions that a query may call; anything else fails rather than mean something else."""
-
-PREFIX = "trino_"
 
 
 def macro_statements() -> list[str]:
@@ -139,10 +170,56 @@ def translate(tree: exp.Expr) -> exp.Expr:
                 tree = new
             else:
                 node.replace(new)
+    for average in list(tree.find_all(exp.Avg)):
+        if not isinstance(average.this, exp.Interval):
+            tree = _average(tree, average)
     return tree
 
 
 # ---------------------------------------------------------------------------------------------------------- rewrites
+
+
+def _quotient(node: exp.Div) -> exp.Expr | None:
+    # TRY catches no error of a CASE between constants; two whole numbers need none.
+    operands = (node.this, node.expression)
+    if any(isinstance(side, exp.Interval) for side in operands) or all(side.is_int for side in operands):
+        return None
+    return call("quotient", *operands)
+
+
+def _average(tree: exp.Expr, average: exp.Avg) -> exp.Expr:
+    """Replace one average, with the FILTER and OVER that belong to it, by a call of the macro."""
+    whole: exp.Expr = average
+    while isinstance(whole.parent, exp.Filter | exp.Window) and whole.arg_key == "this":
+        whole = whole.parent
+
+    def variant(function: type[exp.AggFunc]) -> exp.Expr:
+        copied = whole.copy()
+        inner = next(copied.find_all(exp.Avg, bfs=True))
+        new = function(this=inner.this.copy())
+        if inner is copied:
+            return new
+        inner.replace(new)
+        return copied
+
+    new = call("average", whole, variant(exp.Sum), variant(exp.Count), variant(exp.Max))
+    if whole is tree:
+        return new
+    whole.replace(new)
+    return tree
+
+
+def _item(node: exp.Bracket) -> exp.Expr | None:
+    if node.args.get("safe") or len(node.expressions) != 1:
+        return None
+    offset = 1 - (node.args.get("offset") or 0)
+    (index,) = apply_index_offset(node.this, [node.expressions[0].copy()], offset, dialect="duckdb")
+    return call("item_of", node.this, index)
+
+
+def _substring(node: exp.Substring) -> exp.Expr:
+    start, length = node.args["start"], node.args.get("length")
+    return call("substring_for", node.this, start, length) if length else call("substring_of", node.this, start)
 
 
 def _plus_or_minus(node: exp.Add | exp.Sub) -> exp.Expr | None:
@@ -330,6 +407,9 @@ _DUCKDB_NAMES = {"geometric_mean": "geomean", "every": "bool_and", "cbrt": "cbrt
 _REWRITES: dict[type[exp.Expr], Callable] = {
     exp.Add: _plus_or_minus,
     exp.Sub: _plus_or_minus,
+    exp.Div: _quotient,
+    exp.Bracket: _item,
+    exp.Substring: _substring,
     exp.DateAdd: _date_add,
     exp.DateDiff: _date_diff,
     exp.DateTrunc: _date_trunc,

@@ -428,29 +428,38 @@ _FAMILIES = {
 _OPERATORS = {exp.EQ: "=", exp.NEQ: "<>", exp.GT: ">", exp.GTE: ">=", exp.LT: "<", exp.LTE: "<="}
 
 
+_ARITHMETIC = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.Mod: "%"}
+_TEXTS = (exp.Substring, exp.Lower, exp.Upper, exp.Trim)
+_NUMBERS = (exp.Length, exp.Count)
+
+
 def _check_types(select: exp.Select, shapes: dict[Name, Shape]) -> None:
-    """Refuse comparisons of columns with literals that Trino refuses and DuckDB would make sense of.
+    """Refuse operators between types that Trino refuses and DuckDB would make sense of.
 
     Columns are looked up only where all sources of a SELECT are catalog tables: there, no alias can hide one.
     """
     origin, joins = select.args.get("from_"), select.args.get("joins") or []
     sources = [source.this for source in ([origin, *joins] if origin else [])]
-    if not sources or not all("name" in source.meta for source in sources):
-        return
-    types = {source.alias.lower(): shapes[source.meta["name"]].types for source in sources}
-    for clause in [select.args.get("where"), select.args.get("having"), *(join.args.get("on") for join in joins)]:
-        for node in clause.find_all(*_OPERATORS, exp.Between, exp.In) if clause is not None else ():
-            if node.find_ancestor(exp.Select) is not select:
+    types: dict[str, Mapping[str, str]] = {}
+    if all("name" in source.meta for source in sources):
+        types = {source.alias.lower(): shapes[source.meta["name"]].types for source in sources}
+    clauses = [*select.expressions, select.args.get("where"), select.args.get("group"), select.args.get("having")]
+    for clause in [*clauses, *(join.args.get("on") for join in joins)]:
+        for node in clause.find_all(*_OPERATORS, *_ARITHMETIC, exp.Between, exp.In) if clause is not None else ():
+            if node.find_ancestor(exp.Select) is not select or node.find_ancestor(exp.Lambda):
                 continue
             if isinstance(node, exp.Between):
                 left, others, sign = node.this, [node.args["low"], node.args["high"]], "BETWEEN"
             elif isinstance(node, exp.In):
                 left, others, sign = node.this, node.expressions, "IN"
             else:
-                left, others, sign = node.this, [node.expression], _OPERATORS[type(node)]
+                left, others, sign = node.this, [node.expression], (_OPERATORS | _ARITHMETIC)[type(node)]
             for other in others:
                 kinds = [_comparable(side, types) for side in (left, other)]
-                if None not in kinds and kinds[0] != kinds[1] and set(kinds) != {"date", "timestamp"}:
+                right = kinds[0] == kinds[1] or set(kinds) == {"date", "timestamp"}
+                if type(node) in _ARITHMETIC:
+                    right = "varchar" not in kinds
+                if None not in kinds and not right:
                     shown = [_shown(side, kind) for side, kind in zip((left, other), kinds, strict=True)]
                     raise QueryFailed(
                         "TYPE_MISMATCH", f"{place(left)}Cannot apply operator: {shown[0]} {sign} {shown[1]}"
@@ -458,9 +467,15 @@ def _check_types(select: exp.Select, shapes: dict[Name, Shape]) -> None:
 
 
 def _comparable(node: exp.Expr, types: dict[str, Mapping[str, str]]) -> str | None:
-    """The family of types of a literal or a column; ``None`` where it isn't sure."""
+    """The family of an expression's type; ``None`` where it isn't sure."""
+    while isinstance(node, exp.Paren | exp.Neg):
+        node = node.this
     if isinstance(node, exp.Literal):
         return "varchar" if node.is_string else "number"
+    if isinstance(node, exp.Cast):
+        return _FAMILIES.get(node.to.sql("trino").lower().partition("(")[0])
+    if isinstance(node, _TEXTS + _NUMBERS):
+        return "varchar" if isinstance(node, _TEXTS) else "number"
     if not isinstance(node, exp.Column):
         return None
     tables = [types[node.table.lower()]] if node.table.lower() in types else [] if node.table else list(types.values())

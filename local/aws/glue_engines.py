@@ -161,7 +161,7 @@ def _spark_environment(scratch: Path) -> dict[str, str]:
 def _spark_home() -> Path:
     found = importlib.util.find_spec("pyspark")
     if found is None or found.origin is None:
-        raise PluggingError("VITRINE_GLUE_ENGINE=spark: PySpark is not installed; it is in the dependency group glue")
+        raise PluggingError("VITRINE_GLUE_ENGINE=spark: PySpark is not installed; it is in the dependency group spark")
     return Path(found.origin).parent
 
 

@@ -430,7 +430,9 @@ class FileS3Backend(plugging.Plugged, S3Backend):
 
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
-        self._index = Index(current().state / "s3-index.sqlite")
+        index = current().state / "s3-index.sqlite"
+        self._index = Index(index)
+        self._folds_case = index.with_name(index.name.upper()).exists()
         self._readopted: set[str] = set()
 
     def reset(self) -> None:
@@ -503,7 +505,7 @@ class FileS3Backend(plugging.Plugged, S3Backend):
         return key
 
     def _make_room(self, bucket_name: str, key_name: str, file: Path) -> None:
-        """Refuse a key at the place of a folder with objects, or below an object."""
+        """Refuse a key at the place of a folder with objects, below an object, or of another key's file."""
         if not key_name.endswith("/") and file.is_dir():
             _remove_empty_folders(file)
             if file.is_dir():
@@ -511,6 +513,8 @@ class FileS3Backend(plugging.Plugged, S3Backend):
                     f"The local S3 keeps objects as files: {key_name!r} cannot be written beside the objects below it"
                 )
         root = path(bucket_name)
+        if self._folds_case:
+            _check_spelling(root, file)
         for parent in (file, *file.parents) if key_name.endswith("/") else file.parents:
             if parent == root:
                 break
@@ -606,6 +610,22 @@ def _files(root: Path, prefix: str) -> dict[str, Stamp]:
                     status = (root / key).stat()
                     found[key] = Stamp(status.st_size, status.st_mtime_ns)
     return found
+
+
+def _check_spelling(root: Path, file: Path) -> None:
+    """Refuse a path whose file or folder is there under another spelling: this disk has one for both.
+
+    Raises:
+        UnsupportedByFilesError: It is.
+    """
+    for place in (file, *file.parents):
+        if place == root:
+            return
+        if place.exists() and place not in place.parent.iterdir():
+            raise UnsupportedByFilesError(
+                f"The local S3 keeps objects as files, and this disk takes {place.relative_to(root).as_posix()!r} for "
+                "what is there in other letters: use the same case"
+            )
 
 
 def _remove_empty_folders(folder: Path) -> None:

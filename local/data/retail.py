@@ -25,13 +25,13 @@ from local.data.market import months_before
 HISTORY_MONTHS = 14
 LINES = 200_000
 """Sale lines at scale 1, about."""
-SMALLEST_SCALE = 0.005
+SMALLEST_SCALE, LARGEST_SCALE = 0.005, 10_000
 _LINES_PER_CUSTOMER = 9.5
 _CUSTOMERS_PER_CHUNK = 10_000
 
 
 class ScaleError(ValueError):
-    """A world so small that the planted facts have no room in it."""
+    """A world so small that the planted facts have no room in it, or so large that it has none on a disk."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,16 @@ class World:
         return self.directory / "stores.parquet"
 
 
+def check_scale(scale: float) -> None:
+    """Refuses a scale at which no world can be generated.
+
+    Raises:
+        ScaleError: it is no number, or too small for the planted facts to fit in, or too large.
+    """
+    if not SMALLEST_SCALE <= scale <= LARGEST_SCALE:
+        raise ScaleError(f"scale is {scale}, it must be at least {SMALLEST_SCALE} and at most {LARGEST_SCALE:,}")
+
+
 def generate(directory: Path, scale: float = 1.0, seed: int = 1, until: date | None = None) -> World:
     """Generates a world; what an earlier call left in the directory is replaced.
 
@@ -81,10 +91,9 @@ def generate(directory: Path, scale: float = 1.0, seed: int = 1, until: date | N
         until: Day after the last day of sales; the first of the current month by default.
 
     Raises:
-        ScaleError: the scale is too small for the planted facts to fit in.
+        ScaleError: as :func:`check_scale`.
     """
-    if not scale >= SMALLEST_SCALE:
-        raise ScaleError(f"scale is {scale}, it must be at least {SMALLEST_SCALE}")
+    check_scale(scale)
     until = until or date.today().replace(day=1)
     start = months_before(until, HISTORY_MONTHS)
     directory.mkdir(parents=True, exist_ok=True)

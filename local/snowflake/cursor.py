@@ -80,6 +80,7 @@ class Cursor(FakeSnowflakeCursor):
             self.statement_type = UNKNOWN
             command = self._inline_variables(command)
             statement = one_statement(command)
+            dialect.check_sources(statement)
             self.statement_type = statement_type_id(statement)
             bindings = params or kwargs.get("binding_params")
             if (result := self._own(statement, bindings)) is not None:
@@ -143,6 +144,7 @@ class Cursor(FakeSnowflakeCursor):
 
     def describe_only(self, command: str) -> list[ColumnInfo] | None:
         """Return the columns of a statement without running it, None when only running it tells."""
+        dialect.check_sources(one_statement(command))
         described = self._describe_only(command)
         return None if described is None else describe_as_rowtype(described)
 

@@ -11,6 +11,37 @@ from local.snowflake import errors
 # Letters of a date format that stand for themselves, once the known tokens are gone.
 _LITERAL = re.compile(r"%.|[^A-Za-z]|T|Z")
 
+# What FROM may call, all in TABLE(…); everything else would be DuckDB's own, which reads any file.
+_TABLE_FUNCTIONS = {"FLATTEN", "EXPLODE", "GENERATOR", "QUERY_HISTORY", "RESULT_SCAN", "SPLIT_TO_TABLE"}
+
+
+def check_sources(statement: exp.Expr) -> None:
+    """Refuse what DuckDB reads and Snowflake doesn't: its own table functions, and files by their names.
+
+    Raises:
+        ProgrammingError: The statement reads from such a function or file.
+    """
+    for table in statement.find_all(exp.Table, exp.TableFromRows):
+        source = table.this
+        while isinstance(source, exp.Dot):
+            source = source.expression
+        if source is None:  # CREATE SCHEMA names one without a table
+            continue
+        if isinstance(source, exp.Func) and not isinstance(source, exp.DynamicIdentifier):
+            name = source.name if isinstance(source, exp.Anonymous) else source.sql_name()
+            if isinstance(table, exp.Table) or name.upper() not in _TABLE_FUNCTIONS:
+                raise errors.error(
+                    errors.UNKNOWN_FUNCTION, f"SQL compilation error: Unknown table function {name.upper()}"
+                )
+        located = source.name.startswith("@") or (isinstance(statement, exp.Copy) and source.name.startswith("s3://"))
+        path = isinstance(source, exp.Identifier) and re.search(r"[./]", source.name)
+        if not located and (path or isinstance(source, exp.Literal)):
+            raise errors.error(
+                errors.DOES_NOT_EXIST,
+                f"SQL compilation error: Object '{source.name}' does not exist or not authorized. Files are read from "
+                "a stage: COPY INTO table FROM @stage.",
+            )
+
 
 def to_char(node: exp.Expr) -> exp.Expr:
     """Format a date or timestamp as `to_char(value, 'YYYY-MM')` says.

@@ -160,15 +160,22 @@ def resolve(cursor: "Cursor", written: exp.Expr, integration: str | None = None)
         integration: The statement's STORAGE_INTEGRATION, which has to allow an s3:// location.
 
     Raises:
-        ProgrammingError: The stage does not exist, the integration does not allow the location, or the scheme is not
-            s3.
+        ProgrammingError: The stage does not exist, the integration does not allow the location or is missing, the
+            path contains "..", or the scheme is not s3.
     """
     node = written.this if isinstance(written, exp.Table) else written
     text = str(node.name).strip("'") if isinstance(node, exp.Literal | exp.Identifier) else str(node.this).strip("'")
+    if ".." in text.split("/"):
+        raise errors.error(errors.INVALID_OPTION, f"Invalid location '{text}': a path must not contain '..'.")
     if not text.startswith("@"):
-        if integration:
-            allow(cursor, integration, text)
-        return _s3_location(text)
+        location = _s3_location(text)
+        if not integration:
+            raise errors.error(
+                errors.INVALID_OPTION,
+                f"Location '{text}' needs credentials: add STORAGE_INTEGRATION = <name>, or use a stage that has one.",
+            )
+        allow(cursor, integration, text)
+        return location
     name, _, path = text[1:].partition("/")
     return _stage_location(cursor, name, path)
 

@@ -132,6 +132,21 @@ def test_a_role_that_cannot_be_computed_is_named_and_changes_nothing(
     assert len(query("SHOW TABLES IN SCHEMA RETAIL.LOAD_TEST_ONLINE_RETAIL")) == 1
 
 
+def test_an_amount_that_is_too_large_names_file_role_and_row(
+    stack, port, query, online_retail: Contract, tmp_path: Path
+) -> None:
+    large = "9,85123A,X,2147483647,12/1/2010 8:26,99999999999,17850,France"
+    path = sales_csv(tmp_path, LINES[0], large)
+    with pytest.raises(LoadError) as caught:
+        load.load_file(path, online_retail, port, stack.state)
+    message = str(caught.value)
+    assert message.startswith(
+        f"{path}: role 'amount' ({online_retail.where('roles', 'amount')}) is 214748364697852516353"
+    )
+    assert "too large for NUMBER(18, 4), in the row with InvoiceNo 9, StockCode 85123A" in message
+    assert "Quantity 2147483647" in message
+
+
 def test_a_generated_world_arrives_with_its_totals(stack, port, query, clients: Path, tmp_path: Path) -> None:
     world = retail.generate(tmp_path / "world", scale=0.02, seed=4, until=date(2026, 11, 1))
     drogaria = contract.load("drogaria")
@@ -166,13 +181,15 @@ def test_seed_generates_and_loads(stack, port, clients: Path, tmp_path: Path, ca
         ({"client": "drogeria"}, "unknown client 'drogeria'; did you mean 'drogaria'?"),
         ({"client": "online_retail"}, "sales of online_retail are not generated: give a file"),
         ({"client": "online_retail", "sales": Path("nowhere.csv")}, "nowhere.csv: no such file"),
-        ({"scale": 0.0}, "scale is 0.0, it must be at least"),
+        *(({"scale": scale}, f"scale is {scale}, it must be at least") for scale in (0.0, -1.0, 1e9)),
+        *(({"scale": float(scale)}, f"scale is {scale}, it must be at least") for scale in ("inf", "nan")),
     ],
 )
-def test_what_seed_refuses(tmp_path: Path, options: dict, says: str) -> None:
+def test_what_seed_refuses(tmp_path: Path, options: dict, says: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(LoadError) as caught:
         load.seed(tmp_path, 1, **options)
     assert says in str(caught.value)
+    assert "Generating" not in capsys.readouterr().out
 
 
 def test_the_published_online_retail_file(stack, port, query, online_retail: Contract) -> None:

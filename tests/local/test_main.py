@@ -17,6 +17,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from local import stack as local_stack
 from local.__main__ import main
 from tests.conftest import REPOSITORY, Stack, start_stack
+from tests.local.test_show import publish
 
 
 def local(*arguments: object, **variables: str) -> "subprocess.CompletedProcess[str]":
@@ -58,7 +59,7 @@ def state(tmp_path: Path) -> Iterator[Path]:
 def test_help_lists_the_commands() -> None:
     shown = local("--help")
     assert shown.returncode == 0
-    for command in ("up", "seed", "run", "airflow", "status", "env", "down"):
+    for command in ("up", "seed", "run", "show", "airflow", "status", "env", "down"):
         assert f"    {command} " in shown.stdout
 
 
@@ -68,6 +69,7 @@ def test_help_lists_the_commands() -> None:
         ("up", ["--host", "--port", "--snowflake-port", "--state", "--detach", "--image NAME=COMMAND"]),
         ("seed", ["--client", "--scale", "--sales"]),
         ("run", ["--client", "--scale", "--sales"]),
+        ("show", ["--client", "--report-date", "--state"]),
         ("airflow", ["--state"]),
         ("status", ["--state"]),
         ("env", ["--state"]),
@@ -99,6 +101,39 @@ def test_an_image_without_a_command_is_refused(tmp_path: Path) -> None:
     answer = local("up", "--state", tmp_path, "--image", "forecast")
     assert answer.returncode == 1
     assert "'forecast' is not NAME=COMMAND" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["up", "--port", "70000"], "--port: '70000' is not a port: choose one from 0 to 65535"),
+        (["up", "--snowflake-port", "-1"], "--snowflake-port: '-1' is not a port"),
+        (["status", "--state", __file__], "is a file: name a folder"),
+        (["show", "--report-date", "yesterday"], "--report-date: invalid"),
+    ],
+)
+def test_bad_options_are_refused(
+    options: list[str], says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["local", *options])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert says in capsys.readouterr().err
+
+
+def test_show_prints_the_latest_report_or_says_that_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["local", "show", "--state", str(tmp_path), "--client", "online_retail"])
+    assert main() == 1
+    assert "nothing is published for online_retail" in capsys.readouterr().err
+    for day in ("2011-11-10", "2011-12-10"):
+        publish(tmp_path, day, "mba", client="online_retail")
+    assert main() == 0
+    assert "online_retail, report date 2011-12-10" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--report-date", "2011-11-10"])
+    assert main() == 0
+    assert "online_retail, report date 2011-11-10" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("option", ["--port", "--snowflake-port"])

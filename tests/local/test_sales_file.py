@@ -266,6 +266,26 @@ def broken_gzip(folder: Path) -> Path:
     return path
 
 
+def test_utf_16_of_an_odd_length(tmp_path: Path, shop: Contract) -> None:
+    path = tmp_path / "sales.csv"
+    path.write_bytes(f"{HEADER}\n{FIRST}".encode("utf-16")[:-1])
+    assert error(path, shop).startswith(f"{path}: it begins as UTF-16 does, but isn't: ")
+
+
+def test_gzip_damaged_inside(tmp_path: Path, shop: Contract) -> None:
+    path = tmp_path / "sales.csv.gz"
+    packed = bytearray(gzip.compress(f"{HEADER}\n{FIRST}\n".encode() * 50))
+    packed[10] = 0xFF  # the first byte of the body: no such kind of block
+    path.write_bytes(packed)
+    assert error(path, shop).startswith(f"{path}: not gzip, damaged or cut off: ")
+
+
+@pytest.mark.parametrize("wrong", [FIRST.replace(",6,", ",six,"), FIRST + ",1"])
+def test_a_long_field_beside_something_wrong(tmp_path: Path, shop: Contract, wrong: str) -> None:
+    path = sales_csv(tmp_path, HEADER, FIRST.replace("Lampião", "L" * 200_000), wrong)
+    assert f"{path}, line 3" in error(path, shop)
+
+
 def test_parquet(tmp_path: Path, shop: Contract) -> None:
     """The types pandas leaves: whole numbers as floats where some are missing, times in ns, decimals."""
     frame = pl.DataFrame(

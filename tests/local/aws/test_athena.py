@@ -161,7 +161,7 @@ class TestFailures:
             ("SELECT `id` FROM sales", "SYNTAX_ERROR: line 1:1: backquoted identifiers are not supported"),
             ("SELECT nvl(id, 1) FROM sales", "FUNCTION_NOT_REGISTERED: line 1:8: Function 'nvl' not registered"),
             ("SELECT CAST(name AS integer) FROM sales", "INVALID_CAST_ARGUMENT: Could not convert string 'product"),
-            ("SELECT name + 1 FROM sales", "TYPE_MISMATCH: No function matches"),
+            ("SELECT name + 1 FROM sales", "TYPE_MISMATCH: line 1:8: Cannot apply operator: varchar + number"),
             (
                 "SELECT * FROM sales WHERE id = '1'",
                 "TYPE_MISMATCH: line 1:27: Cannot apply operator: number = varchar(1)",

@@ -152,6 +152,25 @@ class TestFunctions:
             ("7 / 2E0", "3.5"),
             ("sum(x) / count(*) FROM (VALUES 7, 8) AS t(x)", "7"),
             ("avg(x) / 2 FROM (VALUES 7, 8) AS t(x)", "3.75"),
+            ("1.0 / 3", "0.3"),
+            ("CAST(1.0 AS decimal(10, 2)) / 3", "0.33"),
+            ("2.01 / 2.00", "1.01"),
+            ("-2.01 / 2.00", "-1.01"),
+            ("1.00 / 0.01", "100.00"),
+            ("2 / 3.0", "0.7"),
+            ("1.00 / 8E0", "0.125"),
+            ("nan() / 2", "nan"),
+            ("try(x / 0) FROM (VALUES 1.00) AS t(x)", None),
+            ("sum(x) / count(*) FROM (VALUES 1.00, 2.01) AS t(x)", "1.51"),
+            ("sum(x) * 100 / sum(sum(x)) OVER () FROM (VALUES 1.00, 2.01) AS t(x)", "100.00"),
+            ("avg(x) FROM (VALUES 1.00, 2.01) AS t(x)", "1.51"),
+            ("avg(x) FROM (VALUES -1.00, -2.01) AS t(x)", "-1.51"),
+            ("avg(x) FROM (VALUES 1.00) AS t(x) WHERE x > 9", None),
+            ("avg(x) FROM (VALUES 1E0, 2E0) AS t(x)", "1.5"),
+            ("avg(x) FROM (VALUES 1, 2) AS t(x)", "1.5"),
+            ("avg(DISTINCT x) FILTER (WHERE x > 1) FROM (VALUES 1.00, 2.01, 2.01) AS t(x)", "2.01"),
+            ("avg(x) OVER (PARTITION BY 1) FROM (VALUES 1.00, 2.01) AS t(x)", "1.51"),
+            ("1 FROM (VALUES 1.00, 2.01) AS t(x) HAVING avg(x) = 1.51 ORDER BY avg(x)", "1"),
             ("DATE '2024-01-31' + INTERVAL '1' MONTH", "2024-02-29"),
             ("INTERVAL '2' DAY + DATE '2024-01-31'", "2024-02-02"),
             ("max(d) - INTERVAL '1' DAY FROM (VALUES DATE '2024-01-02') AS t(d)", "2024-01-01"),
@@ -187,6 +206,13 @@ class TestFunctions:
             ("split_part('a,b', ',', 3)", None),
             ("strpos('abc', 'c')", "3"),
             ("substr('abc', -2)", "bc"),
+            ("substr('abc', 0)", ""),
+            ("substr('abc', -4)", ""),
+            ("substr('abc', 3, -2)", ""),
+            ("substr(NULL, 0)", None),
+            ("substring('abc' FROM 2 FOR 1)", "b"),
+            ("ARRAY[1, 2][2]", "2"),
+            ("map(ARRAY['a'], ARRAY[1])['a']", "1"),
             ("lpad('7', 3, '0')", "007"),
             ("format('%s costs %.2f', 'tea', 2.5E0)", "tea costs 2.50"),
             ("to_hex(md5(to_utf8('a')))", "0CC175B9C0F1B6A831C399E269772661"),
@@ -244,6 +270,49 @@ class TestFunctions:
             assert found is None
         else:
             assert self.text(found) == value
+
+    @pytest.mark.parametrize(
+        ("expression", "type_"),
+        [
+            ("avg(x) FROM (VALUES CAST(1 AS decimal(10, 2))) AS t(x)", "DECIMAL(10,2)"),
+            ("sum(x) / 7 FROM (VALUES CAST(1 AS decimal(10, 2))) AS t(x)", "DECIMAL(38,2)"),
+            ("CAST(1 AS decimal(10, 2)) / CAST(1 AS decimal(10, 4))", "DECIMAL(18,4)"),
+            ("7 / x FROM (VALUES 2) AS t(x)", "INTEGER"),
+            ("1.5 / 2E0", "DOUBLE"),
+        ],
+    )
+    def test_type(self, engine, expression, type_):
+        assert engine.execute(translate(f"SELECT {expression}").sql).description[0][1] == type_
+
+    @pytest.mark.parametrize(
+        ("expression", "says"),
+        [
+            ("ARRAY[1, 2][5]", "Array subscript must be less than or equal to array length: 5 > 2"),
+            ("ARRAY[1, 2][0]", "SQL array indices start at 1"),
+            ("a[-1] FROM (VALUES ARRAY[1, 2]) AS t(a)", "Array subscript is negative: -1"),
+            ("x / 0 FROM (VALUES 1.00) AS t(x)", "Division by zero"),
+            ("x / 0.0001 FROM (VALUES CAST(123456789012 AS decimal(18, 4))) AS t(x)", "out of range"),
+        ],
+    )
+    def test_failure(self, engine, expression, says):
+        with pytest.raises(duckdb.Error, match=says):
+            engine.execute(translate(f"SELECT {expression}").sql).fetchall()
+
+    @pytest.mark.parametrize(
+        ("expression", "shown"),
+        [
+            ("'10' = 10", "varchar(2) = number"),
+            ("CASE WHEN 1 IN ('1') THEN 2 END", "number IN varchar(1)"),
+            ("CAST(10 AS varchar) = 10", "varchar = number"),
+            ("substr('10', 1) = 10", "varchar = number"),
+            ("'10' / 2", "varchar(2) / number"),
+            ("count(*) = '1'", "number = varchar(1)"),
+        ],
+    )
+    def test_texts_are_no_numbers(self, expression, shown):
+        with pytest.raises(QueryFailed, match="TYPE_MISMATCH") as caught:
+            translate(f"SELECT {expression}")
+        assert caught.value.message.endswith(f"Cannot apply operator: {shown}")
 
     @staticmethod
     def text(value) -> str:

@@ -349,6 +349,30 @@ def test_a_key_below_an_object_or_at_the_place_of_a_folder_is_refused(lake: Lake
     assert lake.get("f") == b"free now"
 
 
+def test_another_spelling_of_a_key_is_refused_where_the_disk_takes_both_for_one(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.put("Reports/a")
+    lake.put("reports/a")  # this disk tells them apart, so it asks nothing
+    lake.client.delete_object(Bucket=BUCKET, Key="reports/a")
+
+    def exists(place: Path) -> bool:
+        present = place.parent.iterdir() if exists_here(place.parent) else ()
+        return place.name.lower() in [other.name.lower() for other in present]
+
+    exists_here = Path.exists
+    monkeypatch.setattr(s3.backend(), "_folds_case", True)
+    with monkeypatch.context() as folding:
+        folding.setattr(Path, "exists", exists)
+        for key in ("Reports/A", "reports/b"):
+            error = failure(lake.put, key)["Error"]
+            assert error["Code"] == "NotImplemented"
+            assert "use the same case" in error["Message"]
+        lake.put("Reports/a")
+        lake.put("Reports/b")
+    assert lake.listed() == ["Reports/a", "Reports/b"]
+
+
 def test_a_folder_marker_survives_a_restart_and_keeps_its_folder(lake: Lake) -> None:
     lake.put("folder/", b"")
     lake.put("folder/a")

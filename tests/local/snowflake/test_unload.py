@@ -163,8 +163,25 @@ def test_places_that_the_integration_does_not_allow_are_refused(run):
 
 
 def test_a_bucket_that_does_not_exist_fails_the_statement(run):
-    with pytest.raises(ProgrammingError, match=r"NoSuchBucket|does not exist"):
-        run("COPY INTO 's3://no-such-bucket/x/' FROM rows_ FILE_FORMAT = (TYPE = PARQUET)")
+    run("""CREATE STORAGE INTEGRATION elsewhere TYPE = EXTERNAL_STAGE STORAGE_PROVIDER = 'S3' ENABLED = TRUE
+        STORAGE_AWS_ROLE_ARN = 'arn:aws:iam::123456789012:role/x' STORAGE_ALLOWED_LOCATIONS = ('s3://no-such-bucket/')""")
+    with pytest.raises(ProgrammingError, match=r"NoSuchBucket|bucket does not exist"):
+        run("COPY INTO 's3://no-such-bucket/x/' FROM rows_ STORAGE_INTEGRATION = elsewhere")
+
+
+def test_a_bucket_without_an_integration_is_refused(run, keys):
+    with pytest.raises(ProgrammingError, match="STORAGE_INTEGRATION = <name>"):
+        run(f"COPY INTO 's3://{BUCKET}/raw/open/' FROM rows_ FILE_FORMAT = (TYPE = PARQUET)")
+    assert keys("open") == []
+
+
+@pytest.mark.parametrize(
+    "location", ["'@RETAIL.PUBLIC.VITRINE_LAKE/../../escape/'", "@vitrine_lake/../x/", f"'s3://{BUCKET}/raw/../x/'"]
+)
+def test_a_path_cannot_leave_its_location(run, location):
+    with pytest.raises(ProgrammingError, match=r"a path must not contain '\.\.'") as caught:
+        run(f"COPY INTO {location} FROM rows_ FILE_FORMAT = (TYPE = PARQUET)")
+    assert "/tmp" not in caught.value.msg
 
 
 def test_an_internal_stage_takes_files_too(run):

@@ -1,0 +1,41 @@
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from local import airflow, load, run, stack
+from local.airflow import RunError
+from tests.local.test_show import publish
+
+DAY = date(2026, 11, 1)
+
+
+@pytest.fixture
+def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state on whose stack a DAG run fails; what it had published is up to the test."""
+
+    def fail(*_: object) -> None:
+        raise RunError("advanced_products failed: clv")
+
+    monkeypatch.setattr(stack, "require_running", lambda state: stack.Running(1, 2, 3))
+    monkeypatch.setattr(stack, "shell_environment", lambda state, running: {})
+    monkeypatch.setattr(load, "seed", lambda *_: SimpleNamespace(report_date=DAY))
+    monkeypatch.setattr(airflow, "migrate", lambda *_: None)
+    monkeypatch.setattr(airflow, "run_dag", fail)
+    return tmp_path
+
+
+def test_a_failed_run_shows_what_was_published_and_fails(failing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    publish(failing, str(DAY), "mba")
+    with pytest.raises(RunError, match="clv"):
+        run.run(failing, "drogaria", None, 1.0)
+    shown = capsys.readouterr().out
+    assert "Bought together" in shown
+    assert "Done in" not in shown
+
+
+def test_a_failed_run_that_published_nothing_only_fails(failing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RunError, match="clv"):
+        run.run(failing, "drogaria", None, 1.0)
+    assert "report date" not in capsys.readouterr().out
