@@ -101,7 +101,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     if not shutil.which("java") and not os.environ.get("JAVA_HOME"):
         pytest.skip("no Java here, so nothing is tested on Spark; on Debian and Ubuntu: openjdk-17-jre-headless")
     pytest.importorskip(
-        "pyspark", reason="PySpark is not installed, so nothing is tested on Spark: dependency group glue"
+        "pyspark", reason="PySpark is not installed, so nothing is tested on Spark: dependency group spark"
     )
     from pyspark.sql import SparkSession
 

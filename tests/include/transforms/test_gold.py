@@ -39,6 +39,17 @@ class TestWideSales:
         assert set(wide.filter(pl.col("payment_total").is_null())["order_id"]) == unpaid
         assert set(wide.filter(pl.col("reviews") == 0)["order_id"]) == unreviewed != set()
 
+    def test_no_item_is_lost_for_want_of_anything(self, generated):
+        names = ("orders", "customers", "sellers", "products", "order_payments", "order_reviews", "geolocation")
+        nothing = {name: nw.from_native(generated.accepted[name].clear().lazy()) for name in names}
+        nothing |= {"payments": nothing.pop("order_payments"), "reviews": nothing.pop("order_reviews")}
+        items = generated.accepted["order_items"]
+        wide = gold.wide_sales(order_items=nw.from_native(items.lazy()), **nothing).collect().to_native()
+        key = ["order_id", "order_item_id"]
+        assert wide.select(key).sort(key).equals(items.select(key).sort(key))
+        assert wide["price"].sum() == items["price"].sum()
+        assert wide["distance_km"].null_count() == wide.height
+
     def test_payments_of_each_order_add_up(self, lakehouse):
         per_order = lakehouse.gold["wide_sales"].unique("order_id")
         payments = lakehouse.accepted["order_payments"].join(per_order, on="order_id", how="semi")
