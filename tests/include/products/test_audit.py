@@ -63,7 +63,8 @@ GOOD = {"model": ["ease"], "users": [3], "recall_at_10": [0.5], "ndcg_at_10": [0
 
 
 @pytest.fixture
-def s3():
+def s3(monkeypatch):
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)  # other tests point it at the local stack
     with mock_aws():
         client = boto3.client("s3", region_name="us-east-1")
         client.create_bucket(Bucket="lake")

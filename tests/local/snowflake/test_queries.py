@@ -30,9 +30,13 @@ def test_an_asynchronous_statement_is_watched_and_its_result_fetched(session):
 def test_an_asynchronous_statement_that_fails_says_why(session):
     cursor = session.cursor()
     cursor.execute_async("SELECT * FROM nothing")
-    cursor.get_results_from_sfqid(cursor.sfqid)
+
+    def result():  # the connector says it at once, if the statement has failed by then
+        cursor.get_results_from_sfqid(cursor.sfqid)
+        return cursor.fetchone()
+
     with pytest.raises(DatabaseError, match="NOTHING"):
-        cursor.fetchone()
+        result()
     with pytest.raises(ProgrammingError, match="NOTHING"):
         session.get_query_status_throw_if_error(cursor.sfqid)
 
