@@ -139,7 +139,7 @@ def compare(name: str, folder: Path) -> None:
     )
     results = {}
     for contender in CONTENDERS:
-        command = [sys.executable, __file__, "--contend", contender, str(folder)]
+        command = [sys.executable, "-m", "benchmarks.recommender", "--contend", contender, str(folder)]
         # implicit warns that BLAS threads of their own slow its threads down; every contender gets the same.
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"} if "als" in contender else os.environ
         output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout

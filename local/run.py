@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from local import airflow, load, show, stack
@@ -27,9 +28,11 @@ def run(state: Path, client: str, sales: Path | None, scale: float) -> None:
     running = stack.require_running(state)
     environment = {**os.environ, **stack.shell_environment(state, running)}
     print("Sales into Snowflake", flush=True)
-    loaded = load.seed(state, running.snowflake_port, client, sales, scale)
-    print("Airflow's metadata database", flush=True)
-    airflow.migrate(state, environment)
+    with ThreadPoolExecutor(1) as beside:
+        migrated = beside.submit(airflow.migrate, state, environment)
+        loaded = load.seed(state, running.snowflake_port, client, sales, scale)
+        print("Airflow's metadata database", flush=True)
+        migrated.result()
     print(f"DAG {DAG}", flush=True)
     try:
         airflow.run_dag(DAG, {"client": client, "report_date": loaded.report_date.isoformat()}, state, environment)
