@@ -1,6 +1,5 @@
 """Athena on the local stack: executions, workgroups, results, cancelling, and Airflow's operator."""
 
-import asyncio
 import csv
 import io
 import json
@@ -15,6 +14,7 @@ from moto.athena.models import AthenaBackend
 from moto.athena.responses import AthenaResponse
 
 from local.aws import athena_engine
+from tests.local.aws.operators import execute
 
 BUCKET = "test-lake"
 ENDLESS = (
@@ -464,30 +464,16 @@ class TestAirflow:
 
         return build
 
-    @staticmethod
-    def execute(operator):
-        """Execute as Airflow does, the trigger of a deferred operator included."""
-        from airflow.sdk.exceptions import TaskDeferred
-
-        async def fired(trigger):
-            return await anext(trigger.run())
-
-        try:
-            return operator.execute({})
-        except TaskDeferred as deferred:
-            event = asyncio.run(fired(deferred.trigger))
-            return getattr(operator, deferred.method_name)({}, event.payload)
-
     @pytest.mark.parametrize("deferrable", [False, True])
     def test_success(self, athena, operator, deferrable):
-        execution = self.execute(operator("SELECT count(*) AS n FROM sales", deferrable=deferrable))
+        execution = execute(operator("SELECT count(*) AS n FROM sales", deferrable=deferrable))
         body = athena.s3.get_object(Bucket=BUCKET, Key=f"airflow/{execution}.csv")["Body"].read().decode()
         assert list(csv.reader(io.StringIO(body))) == [["n"], ["8"]]
 
     @pytest.mark.parametrize("deferrable", [False, True])
     def test_failure(self, operator, deferrable):
         with pytest.raises(Exception, match=r"(?i)TABLE_NOT_FOUND|error while waiting|fail") as caught:
-            self.execute(operator("SELECT * FROM nothing", deferrable=deferrable))
+            execute(operator("SELECT * FROM nothing", deferrable=deferrable))
         assert type(caught.value).__name__ in ("AirflowException", "RuntimeError")
 
     def test_killing_the_task_cancels_the_query(self, athena, operator):

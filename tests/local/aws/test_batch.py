@@ -1,6 +1,5 @@
 """AWS Batch on the local stack: real processes behind boto3."""
 
-import asyncio
 import json
 import os
 import subprocess
@@ -20,6 +19,7 @@ from moto.batch.responses import BatchResponse
 from local.aws import batch, batch_definitions, batch_jobs, settings
 from local.aws.server import Server
 from local.aws.settings import ACCOUNT, REGION, Image, Settings
+from tests.local.aws.operators import execute
 
 ROOT = Path(__file__).parents[3]
 HOLD = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.05)\n"
@@ -832,23 +832,9 @@ class TestOperator:
 
         return build
 
-    @staticmethod
-    def execute(operator) -> str:
-        """Execute as Airflow does, the trigger of a deferred operator included."""
-        from airflow.sdk.exceptions import TaskDeferred
-
-        async def fired(trigger):
-            return await anext(trigger.run())
-
-        try:
-            return operator.execute({})
-        except TaskDeferred as deferred:
-            event = asyncio.run(fired(deferred.trigger))
-            return getattr(operator, deferred.method_name)({}, event.payload)
-
     @pytest.mark.parametrize("deferrable", [False, True])
     def test_success(self, aws, operator, deferrable):
-        job_id = self.execute(operator("print('rows: 7')", deferrable=deferrable, poll_interval=1))
+        job_id = execute(operator("print('rows: 7')", deferrable=deferrable, poll_interval=1))
         assert aws.describe(job_id)["status"] == "SUCCEEDED"
         assert aws.events(aws.describe(job_id)) == ["rows: 7"]
 
@@ -856,7 +842,7 @@ class TestOperator:
     def test_failure(self, aws, operator, deferrable):
         task = operator("import time; time.sleep(0.5); raise SystemExit(3)", deferrable=deferrable, poll_interval=1)
         with pytest.raises(Exception, match="fail") as caught:
-            self.execute(task)
+            execute(task)
         assert type(caught.value).__name__ == "AirflowException"
         assert aws.describe(task.job_id)["container"]["exitCode"] == 3
 
@@ -864,7 +850,7 @@ class TestOperator:
         task = operator("print('mining rules', flush=True)", deferrable=True, poll_interval=1, awslogs_enabled=True)
         said = []
         monkeypatch.setattr(task.log, "info", lambda message, *arguments: said.append(str(message)))
-        self.execute(task)
+        execute(task)
         assert "mining rules" in said
 
     def test_killing_the_task_terminates_the_job(self, aws, operator):

@@ -1,6 +1,5 @@
 """Glue jobs on the local stack: real scripts behind boto3 and Airflow's operator."""
 
-import asyncio
 import inspect
 import io
 import json
@@ -27,6 +26,7 @@ from local.aws.glue_engines import Engine
 from local.aws.plugging import PluggingError
 from local.aws.server import Server
 from local.aws.settings import ACCOUNT, REGION, Settings, client
+from tests.local.aws.operators import execute
 
 ROOT = Path(__file__).parents[3]
 BUCKET = "test-lake"
@@ -654,19 +654,6 @@ class TestOperator:
         def xcom_pull(self, key: str, task_ids: str) -> Any:
             return None
 
-    def execute(self, operator: Any, context: Any) -> str:
-        """Execute as Airflow does, the trigger of a deferred operator included."""
-        from airflow.sdk.exceptions import TaskDeferred
-
-        async def fired(trigger: Any) -> Any:
-            return await anext(trigger.run())
-
-        try:
-            return operator.execute(context)
-        except TaskDeferred as deferred:
-            event = asyncio.run(fired(deferred.trigger))
-            return getattr(operator, deferred.method_name)(context, event.payload)
-
     @pytest.mark.parametrize("deferrable", [False, True])
     def test_success(self, glue: Glue, operator: Callable[..., Any], deferrable: bool) -> None:
         name = f"operated-{deferrable}"
@@ -677,7 +664,7 @@ class TestOperator:
             script_args={"--table": "orders"},
             verbose=True,
         )
-        run = self.execute(task, self.Attempt())
+        run = execute(task, self.Attempt())
         assert glue.describe(name, run)["JobRunState"] == "SUCCEEDED"
         assert glue.events("output", run) == ["orders"]
 
@@ -685,14 +672,14 @@ class TestOperator:
     def test_failure(self, glue: Glue, operator: Callable[..., Any], deferrable: bool) -> None:
         task = operator(f"failing-{deferrable}", "raise ValueError('no orders')", deferrable=deferrable)
         with pytest.raises(Exception, match=r"FAILED|failed") as caught:
-            self.execute(task, self.Attempt())
+            execute(task, self.Attempt())
         assert type(caught.value).__name__ == "AirflowException"
         (run,) = glue.glue.get_job_runs(JobName=task.job_name)["JobRuns"]
         assert (run["JobRunState"], run["ErrorMessage"]) == ("FAILED", "ValueError: no orders")
 
     def test_a_changed_configuration_updates_the_job(self, glue: Glue, operator: Callable[..., Any]) -> None:
-        self.execute(operator("reconfigured", "pass", update_config=True), self.Attempt())
-        self.execute(operator("reconfigured", "pass", update_config=True, retry_limit=2), self.Attempt())
+        execute(operator("reconfigured", "pass", update_config=True), self.Attempt())
+        execute(operator("reconfigured", "pass", update_config=True, retry_limit=2), self.Attempt())
         assert glue.glue.get_job(JobName="reconfigured")["Job"]["MaxRetries"] == 2
 
     def test_killing_the_task_stops_the_run(self, glue: Glue, operator: Callable[..., Any]) -> None:
@@ -713,7 +700,7 @@ class TestOperator:
         run = lost.execute(self.Attempt())
         glue.until(name, run, "RUNNING")
         retried = operator(name, script, deferrable=deferrable, resume_glue_job_on_retry=True)
-        assert self.execute(retried, self.Attempt(when_found=go.touch)) == run
+        assert execute(retried, self.Attempt(when_found=go.touch)) == run
         assert glue.describe(name, run)["JobRunState"] == "SUCCEEDED"
         assert len(glue.glue.get_job_runs(JobName=name)["JobRuns"]) == 1
 

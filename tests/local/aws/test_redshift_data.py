@@ -1,6 +1,5 @@
 """The Redshift Data API on the local stack: states, results, transactions, COPY and UNLOAD, and Airflow's operator."""
 
-import asyncio
 import gzip
 import json
 import signal
@@ -22,6 +21,7 @@ from local.aws.redshift_errors import QueryFailed
 from local.aws.redshift_sql import command
 from local.aws.server import Server
 from local.aws.settings import Settings, client
+from tests.local.aws.operators import execute
 
 BUCKET = "test-lake"
 ENDLESS = (
@@ -554,20 +554,6 @@ class TestAirflow:
 
         return build
 
-    @staticmethod
-    def execute(operator):
-        """Execute as Airflow does, the trigger of a deferred operator included."""
-        from airflow.sdk.exceptions import TaskDeferred
-
-        async def fired(trigger):
-            return await anext(trigger.run())
-
-        try:
-            return operator.execute({})
-        except TaskDeferred as deferred:
-            event = asyncio.run(fired(deferred.trigger))
-            return getattr(operator, deferred.method_name)({}, event.payload)
-
     @pytest.mark.parametrize("deferrable", [False, True])
     def test_success(self, operator, deferrable):
         task = operator(
@@ -575,13 +561,13 @@ class TestAirflow:
             deferrable=deferrable,
             return_sql_result=True,
         )
-        results = self.execute(task)
+        results = execute(task)
         assert [result["Records"] for result in results] == [[[{"longValue": 2048}]], [[{"stringValue": "second"}]]]
 
     @pytest.mark.parametrize("deferrable", [False, True])
     def test_failure(self, operator, deferrable):
         with pytest.raises(Exception, match=r'relation "shop\.nothing" does not exist'):
-            self.execute(operator("SELECT * FROM shop.nothing", deferrable=deferrable))
+            execute(operator("SELECT * FROM shop.nothing", deferrable=deferrable))
 
     def test_killing_the_task_cancels_the_statement(self, redshift, operator):
         task = operator(ENDLESS, wait_for_completion=False)
