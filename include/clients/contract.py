@@ -8,7 +8,6 @@ Needs only pydantic and PyYAML, because the algorithms image reads contracts too
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Collection, Iterator
@@ -16,12 +15,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from include import yaml_lines
+from include.yaml_lines import Problem, YamlFile
+from include.yaml_lines import nearest as nearest  # for those who read sales files by a contract
+
 FOLDER = Path(__file__).parent
-ROOT = FOLDER.parents[1]
+ROOT = yaml_lines.ROOT
 
 ROLES = (
     "product_id",
@@ -39,9 +41,6 @@ ROLES = (
 
 ATTRIBUTE = re.compile(r"(customer|product)_[a-z][a-z0-9_]*")
 """Optional roles: attributes of the customer or of the product that are carried along."""
-
-Location = tuple[str | int, ...]
-"""A path of keys in the YAML file, as in ("source", "columns", "sale_date")."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_$]*$")]
 """A Snowflake identifier that needs no quotes."""
@@ -240,8 +239,7 @@ class Contract(_Strict):
     categories: Categories = Categories()
     parameters: Parameters = Parameters()
 
-    _path: Path | None = PrivateAttr(None)
-    _lines: dict[Location, int] = PrivateAttr(default_factory=dict)
+    _file: YamlFile | None = PrivateAttr(None)
 
     @property
     def relation(self) -> str:
@@ -250,9 +248,7 @@ class Contract(_Strict):
 
     def where(self, *location: str | int) -> str:
         """The file and line to change for a key, as in `include/clients/drogaria.yaml:12`."""
-        if self._path is None:
-            return ".".join(map(str, location))
-        return f"{_shown(self._path)}:{_line(self._lines, location)}"
+        return self._file.where(location) if self._file else ".".join(map(str, location))
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Contract:
@@ -263,7 +259,7 @@ class Contract(_Strict):
         return self
 
 
-def _role_problems(roles: dict[str, str], columns: Collection[str]) -> Iterator[tuple[Location, str]]:
+def _role_problems(roles: dict[str, str], columns: Collection[str]) -> Iterator[Problem]:
     for role in ROLES:
         if role not in roles:
             yield ("roles",), f"role {role!r} is missing: map it to a column, or to a SQL expression"
@@ -278,7 +274,7 @@ def _role_problems(roles: dict[str, str], columns: Collection[str]) -> Iterator[
                 yield ("roles", role), f"role {role!r} uses {name!r}, no column of the source{hint}"
 
 
-def _history_problems(contract: Contract) -> Iterator[tuple[Location, str]]:
+def _history_problems(contract: Contract) -> Iterator[Problem]:
     # The anomaly rule compares the last month with the months before it.
     clv, anomalies = contract.parameters.clv, contract.parameters.anomalies
     for product, parameters, more in (("clv", clv, 0), ("anomalies", anomalies, 1)):
@@ -345,89 +341,21 @@ def read(path: Path) -> Contract:
         ContractError: a line `file:line: problem` for each mistake.
     """
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ContractError(f"{_shown(path)}:{line}: not YAML: {error.problem}") from error
-    if not isinstance(data, dict):
-        raise ContractError(f"{_shown(path)}:1: a contract is a mapping of keys, as in client: {path.stem}")
-    lines: dict[Location, int] = {}
-    problems = list(_number(root, (), lines))
+        file = yaml_lines.read(path, f"a contract is a mapping of keys, as in client: {path.stem}")
+    except yaml_lines.YamlError as error:
+        raise ContractError(str(error)) from error
+    problems = list(file.repeated)
     try:
-        contract = Contract.model_validate(data)
+        contract = Contract.model_validate(file.data)
     except ValidationError as error:
-        problems += _explained(error)
-    else:
-        if contract.client != path.stem:
-            problems.append((("client",), f"client is {contract.client!r}, the file is named {path.stem!r}"))
+        problems += yaml_lines.explained(error, Contract)
+        raise ContractError(file.report(problems)) from error
+    if contract.client != path.stem:
+        problems.append((("client",), f"client is {contract.client!r}, the file is named {path.stem!r}"))
     if problems:
-        located = sorted((_line(lines, location), message) for location, message in problems)
-        raise ContractError("\n".join(f"{_shown(path)}:{line}: {message}" for line, message in located))
-    contract._path, contract._lines = path, lines
+        raise ContractError(file.report(problems))
+    contract._file = file
     return contract
-
-
-def _number(node: yaml.Node | None, location: Location, lines: dict[Location, int]) -> Iterator[tuple[Location, str]]:
-    """Notes the line of every key; yields the keys that are there twice, which YAML readers let pass."""
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            here = (*location, key.value)
-            if here in lines:
-                yield here, f"key {key.value!r} is there twice, first in line {lines[here]}"
-            lines[here] = key.start_mark.line + 1
-            yield from _number(value, here, lines)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            lines[*location, index] = value.start_mark.line + 1
-            yield from _number(value, (*location, index), lines)
-
-
-def _line(lines: dict[Location, int], location: Location) -> int:
-    """The line of a key, or of the nearest key above it that the file has."""
-    while location and location not in lines:
-        location = location[:-1]
-    return lines.get(location, 1)
-
-
-def _explained(error: ValidationError) -> Iterator[tuple[Location, str]]:
-    for problem in error.errors(include_url=False):
-        location, key = problem["loc"], ".".join(map(str, problem["loc"]))
-        match problem["type"]:
-            case "contract":
-                yield from problem["ctx"]["problems"]
-            case "extra_forbidden":
-                known = _known_keys(location[:-1])
-                hint = nearest(str(location[-1]), known) or f"; the keys here are {', '.join(known)}"
-                yield location, f"unknown key {key!r}{hint}"
-            case "missing":
-                yield location, f"key {key!r} is missing"
-            case "value_error":
-                yield location, f"{key}: {problem['ctx']['error']}"
-            case _:
-                yield location, f"{key}: {problem['msg']}, it is {problem['input']!r}"
-
-
-def _known_keys(location: Location) -> list[str]:
-    """The keys a contract may have below a location."""
-    schema = Contract.model_json_schema()
-    node = schema
-    for part in location:
-        node = node.get("properties", {}).get(part) or node.get("additionalProperties", {})
-        while reference := node.get("$ref"):
-            node = schema["$defs"][reference.rsplit("/", 1)[-1]]
-    return list(node.get("properties", {}))
-
-
-def nearest(name: str, known: Collection[str]) -> str:
-    """`; did you mean 'x'?`, or nothing when no known name is near."""
-    by_lower = {candidate.lower(): candidate for candidate in known}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    return f"; did you mean {by_lower[near[0]]!r}?" if near else ""
-
-
-def _shown(path: Path) -> str:
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
 def json_schema() -> str:

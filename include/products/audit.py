@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from include.tables import versions
 from include.tables.contract import Property, Table
 
 MAX_KEYLESS = 0.05
@@ -80,8 +81,8 @@ def check_product(s3: Any, product: str, tables: Sequence[Table], output: str) -
     Raises:
         AuditError: a file is missing, has other columns or types, null or repeated keys, or other counts than reported.
     """
-    bucket, _, prefix = output.removeprefix("s3://").partition("/")
-    keys = _keys(s3, bucket, prefix)
+    bucket, prefix = versions.split(output)
+    keys = [file.key for file in versions.files(s3, output)]
     report_key = f"{prefix}run_{product}.json"
     if report_key not in keys:
         raise AuditError(f"{product}: {output} holds no run_{product}.json, so the job did not finish its output")
@@ -103,11 +104,6 @@ def check_product(s3: Any, product: str, tables: Sequence[Table], output: str) -
     if faults:
         raise AuditError(f"{product}: " + "; ".join(faults))
     return rows
-
-
-def _keys(s3: Any, bucket: str, prefix: str) -> list[str]:
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
 
 def _fits(column: Property, arrow_type: pa.DataType) -> bool:

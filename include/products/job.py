@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from airflow.exceptions import AirflowFailException
 from airflow.providers.amazon.aws.operators.batch import BatchOperator
 from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowFailException
 
 
 class ProductJobOperator(BatchOperator):

@@ -3,14 +3,14 @@
 import logging
 from typing import Any
 
-from airflow.exceptions import AirflowFailException
 from airflow.providers.amazon.aws.hooks.athena import AthenaHook
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.sdk import Variable, XComArg, task
+from airflow.sdk.exceptions import AirflowFailException
 
 from include.products import audit, plan, publish
 from include.products.assets import ASSETS
-from include.tables import contract
+from include.tables import catalog, contract
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +38,8 @@ def register(unloaded: dict[str, Any], ti: Any) -> dict[str, str]:
     table, lake, glue = contract.load("sales_extract"), _lake(), _client("glue")
     location = unloaded["location"]
     version = location.rstrip("/").rpartition("v=")[2]
-    publish.ensure_table(glue, table, lake)
-    publish.switch_partition(glue, table, (ti.xcom_pull("resolve_contract", key="client"), version), location)
+    catalog.ensure_table(glue, table, f"s3://{lake}/raw/{table.name}/")
+    catalog.switch_partition(glue, table, (ti.xcom_pull("resolve_contract", key="client"), version), location)
     return {"location": location, "version": version}
 
 

@@ -1,4 +1,4 @@
-"""Brazil's bounds, and great-circle distances from the functions that every engine has (no arc sine among them)."""
+"""Great-circle distances from the functions that every engine has (no arc sine among them)."""
 
 from functools import reduce
 from math import pi
@@ -7,8 +7,6 @@ import narwhals as nw
 
 EARTH_RADIUS_KM = 6371.0088
 """Mean radius of the Earth (IUGG)."""
-BRAZIL = ((-33.76, 5.28), (-73.99, -28.83))
-"""Latitudes and longitudes, in degrees, between which Brazil lies, its Atlantic islands with it."""
 
 Vector = tuple[str, str, str]
 """Names of the columns of x, y and z."""

@@ -1,18 +1,40 @@
-"""Screens bronze rows: accepts sound ones, typed, the latest of each key; rejects the others with the reasons."""
+"""Screens bronze rows: accepts sound ones, typed, the latest of each key; rejects the others with the reasons.
+
+What a table must be is read from its contract with PyYAML alone, as this runs where pydantic isn't installed.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import resources
 from typing import Any, NamedTuple
 
 import narwhals as nw
+import yaml
 
+from include.transforms import casting
 from include.transforms.casting import Kind, present
 from include.transforms.local_time import moment
 
-LOAD_ORDER = ("load_time", "source_file", "row_number")
-"""Bronze columns, never null, that say where a row comes from; together they identify it and order it in time."""
+LOAD_ORDER = ("source_file", "row_number", "load_time")
+"""Bronze columns, never null, that say where a row comes from; together they identify it and order it in time.
+
+A source file's path begins with the day of its delivery, so the later delivery sorts later, whenever it was loaded.
+"""
+KINDS = {
+    "text": casting.TEXT,
+    "lowercase": casting.LOWERCASE,
+    "uppercase": casting.UPPERCASE,
+    "zip_prefix": casting.ZIP_PREFIX,
+    "integer": casting.INTEGER,
+    "number": casting.NUMBER,
+    "money": casting.MONEY,
+    "wall_time": casting.WALL_TIME,
+}
+"""Kinds by the names that contracts give them."""
 SUPERSEDED = "superseded by a later row of the same key"
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast
 
 _TYPED = "typed_"
 _KNOWN = "known_"
@@ -70,11 +92,30 @@ class Field:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the marketplace: its name, its columns, and the silver columns that are its key."""
+    """A table of the marketplace.
+
+    Attributes:
+        name: Its name.
+        fields: Its columns.
+        key: The silver columns that are a row's key.
+        optional: Whether the marketplace may do without it.
+    """
 
     name: str
     fields: tuple[Field, ...]
     key: tuple[str, ...]
+    optional: bool = False
+
+    def field(self, target: str) -> Field:
+        """The column of this name in silver.
+
+        Raises:
+            KeyError: no column of this name is read from bronze.
+        """
+        for field in self.fields:
+            if field.target == target:
+                return field
+        raise KeyError(f"{self.name} reads no {target!r}; it reads {', '.join(f.target for f in self.fields)}")
 
     def check(self, columns: list[str]) -> None:
         """Raises MissingColumnsError when a bronze frame of these columns can't be screened."""
@@ -84,6 +125,51 @@ class Table:
                 f"bronze {self.name} lacks {', '.join(missing)}; it has {', '.join(columns)}. "
                 "Quarantine files without the required columns before they get here"
             )
+
+
+def contracted(name: str) -> Table:
+    """The table as its contract, `include/tables/<name>.yaml`, has it.
+
+    Raises:
+        FileNotFoundError: there is no such contract.
+    """
+    text = resources.files("include.tables").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    document = yaml.load(text, _LOADER)  # noqa: S506 - both loaders are safe ones
+    (schema,) = document["schema"]
+    own = _custom(document)
+    columns = [(column, _custom(column)) for column in schema["properties"]]
+    keyed = sorted((c["primaryKeyPosition"], c["name"]) for c, _ in columns if c.get("primaryKey"))
+    return Table(
+        name,
+        tuple(_field(column, custom) for column, custom in columns if "kind" in custom),
+        tuple(own.get("sourceKey", [column for _, column in keyed])),
+        own.get("optional", False),
+    )
+
+
+def _custom(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {found["property"]: found["value"] for found in part.get("customProperties", [])}
+
+
+def _field(column: Mapping[str, Any], custom: Mapping[str, Any]) -> Field:
+    (source,) = column["transformSourceObjects"]
+    limits = column.get("logicalTypeOptions", {})
+    stand_in = tuple(custom.get("standIn", ()))
+    return Field(
+        source,
+        KINDS[custom["kind"]],
+        column["name"],
+        required=column.get("required", False) and not stand_in,
+        optional=custom.get("optional", False),
+        least=_limit(limits.get("minimum")),
+        most=_limit(limits.get("maximum")),
+        values=tuple(value for rule in column.get("quality", []) for value in rule["validValues"]),
+        stand_in=stand_in,
+    )
+
+
+def _limit(value: Any) -> Any:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
 class Reason(NamedTuple):

@@ -12,6 +12,7 @@ from include.products.plan import FLAGS
 from include.tables import contract
 from local import load
 from local.stack import running
+from tests.athena import query
 
 DAG = "advanced_products"
 LAKE = "vitrine-lake"
@@ -33,19 +34,6 @@ def published(stack):
         return pl.read_parquet(stack.state / f"s3/{LAKE}/products/{client}/{day}/{day}_{client}_{artefact}.parquet")
 
     return read
-
-
-def query(sql: str) -> list[tuple[str | None, ...]]:
-    """The rows Athena returns."""
-    athena = boto3.client("athena")
-    query_id = athena.start_query_execution(QueryString=sql, WorkGroup="vitrine")["QueryExecutionId"]
-    while True:
-        status = athena.get_query_execution(QueryExecutionId=query_id)["QueryExecution"]["Status"]
-        if status["State"] not in ("QUEUED", "RUNNING"):
-            break
-    assert status["State"] == "SUCCEEDED", status
-    rows = athena.get_query_results(QueryExecutionId=query_id)["ResultSet"]["Rows"][1:]
-    return [tuple(cell.get("VarCharValue") for cell in row["Data"]) for row in rows]
 
 
 def versions(stack, client: str, day: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ import pytest
 
 from include.products import publish
 from include.tables import contract
+from tests.athena import query
 
 LAKE = "vitrine-lake"
 TABLE = contract.load("recommender_metrics")
@@ -36,18 +37,9 @@ def write(stack, client, version, rows, suffix="xlsx"):
 
 def published(client):
     """Rows of the table and names of the files for people."""
-    athena = boto3.client("athena")
-    query = athena.start_query_execution(
-        QueryString=f"SELECT count(*) FROM vitrine.{TABLE.name} WHERE client = '{client}'", WorkGroup="vitrine"
-    )["QueryExecutionId"]
-    while athena.get_query_execution(QueryExecutionId=query)["QueryExecution"]["Status"]["State"] in (
-        "QUEUED",
-        "RUNNING",
-    ):
-        pass
-    rows = athena.get_query_results(QueryExecutionId=query)["ResultSet"]["Rows"]
+    ((rows,),) = query(f"SELECT count(*) FROM vitrine.{TABLE.name} WHERE client = '{client}'")
     listed = boto3.client("s3").list_objects_v2(Bucket=LAKE, Prefix=f"products/{client}/2026-03-01/2026")["Contents"]
-    return int(rows[1]["Data"][0]["VarCharValue"]), [item["Key"].rpartition("/")[2] for item in listed]
+    return int(rows), [item["Key"].rpartition("/")[2] for item in listed]
 
 
 def publish_version(output):
@@ -89,13 +81,3 @@ def test_a_reader_sees_whole_versions_only(stack, client_name):
         writing.result()
     assert seen <= {3, 5}
     assert seen
-
-
-def test_a_table_gains_the_columns_its_contract_gains(stack):
-    glue = boto3.client("glue")
-    name = f"t{uuid.uuid4().hex[:8]}"
-    table = TABLE.model_copy(update={"name": name, "properties": TABLE.properties[:-1]})
-    publish.ensure_table(glue, table, LAKE)
-    publish.ensure_table(glue, TABLE.model_copy(update={"name": name}), LAKE)
-    columns = glue.get_table(DatabaseName="vitrine", Name=name)["Table"]["StorageDescriptor"]["Columns"]
-    assert [column["Name"] for column in columns] == [column.name for column in TABLE.columns]

@@ -158,12 +158,12 @@ class TestOrders:
 
 
 class TestLatestWins:
-    def test_by_load_time_then_file_then_row(self):
+    def test_by_file_then_row_whenever_it_was_loaded(self):
         rows = [
-            payment("1.00", load_time=datetime(2018, 9, 2), source_file="a.csv", row_number=9),
-            payment("2.00", load_time=datetime(2018, 9, 2), source_file="b.csv", row_number=2),
-            payment("3.00", load_time=datetime(2018, 9, 2), source_file="b.csv", row_number=10),
-            payment("4.00", load_time=datetime(2018, 9, 1), source_file="c.csv", row_number=99),
+            payment("1.00", load_time=datetime(2018, 9, 3), source_file="2018-09-01/b.csv", row_number=99),
+            payment("2.00", load_time=datetime(2018, 9, 2), source_file="2018-09-02/a.csv", row_number=2),
+            payment("3.00", load_time=datetime(2018, 9, 2), source_file="2018-09-02/a.csv", row_number=10),
+            payment("4.00", load_time=datetime(2018, 9, 4), source_file="2018-09-01/c.csv", row_number=9),
         ]
         accepted, rejected = collect(silver.order_payments(bronze(*rows), known_orders()))
         assert accepted["payment_value"].to_list() == [Decimal("3.00")]
