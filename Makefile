@@ -22,7 +22,7 @@ export PYTHONPATH := $(CURDIR)
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make run SALES=path.csv CLIENT=online_retail   runs everything on your own file"
 
@@ -59,8 +59,8 @@ stack: setup ## Start the local stack in the background, if it is not running
 	@$(PYTHON) -m local status --state $(STATE) >/dev/null || $(PYTHON) -m local up --detach --state $(STATE) --port $(PORT) --snowflake-port $(SNOWFLAKE_PORT)
 
 .PHONY: run
-run: stack ## Sales to action plans: load data, run the DAG, show what came out
-	@$(PYTHON) -m local run --state $(STATE) --client $(CLIENT) --scale $(SCALE) $(if $(SALES),--sales "$(SALES)")
+run: setup ## Sales to action plans: start the stack, load data, run the DAG, show what came out
+	@$(PYTHON) -m local run --state $(STATE) --port $(PORT) --snowflake-port $(SNOWFLAKE_PORT) --client $(CLIENT) --scale $(SCALE) $(if $(SALES),--sales "$(SALES)")
 
 .PHONY: up
 up: stack ## Airflow's UI with its scheduler, and the local stack; ctrl-C stops Airflow
@@ -74,6 +74,14 @@ down: ## Stop the local stack; its data stays
 clean: ## Stop the local stack and delete its data
 	@$(PYTHON) -m local down --state $(STATE) || true
 	rm -rf "$(STATE)"
+
+.PHONY: cluster-spark
+cluster-spark: .venv/.tests-installed ## Start a Spark cluster here, one master and two workers, for the local Glue
+	@$(PYTHON) -m local.spark up --state $(STATE)
+
+.PHONY: cluster-spark-down
+cluster-spark-down: ## Stop the Spark cluster
+	@$(PYTHON) -m local.spark down --state $(STATE)
 
 .PHONY: test
 test: setup .venv/.tests-installed ## Run all tests

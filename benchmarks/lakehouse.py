@@ -5,12 +5,15 @@ gold table as Parquet (zstd), and its gold tables must equal ours. Seconds are o
 processors (all threads and child processes); those of the process have the start-up in them, Spark's as well. Peak
 memory is of the process and its children.
 
+With --glue, the three jobs run through the local stack's Glue instead, from landed CSV to gold, each file a day.
+
 `python -m benchmarks.lakehouse [--scales 1 100 1000] [--contenders …]`
 """
 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -171,6 +174,68 @@ def _processor_seconds() -> float:
     return sum(spent.user + spent.system for spent in times)
 
 
+def through_glue(scale: float, directory: Path) -> None:
+    """Runs landing → bronze → silver → gold through the local Glue; prints seconds, rows and peak MiB of each run."""
+    from local import deploy, endpoints
+    from local.aws import cloudformation, s3
+    from local.aws.server import Server
+    from local.aws.settings import Settings, client
+    from local.stack import LAKE
+
+    server = Server(Settings(directory / f"stack-{scale:g}", 0)).start()
+    try:
+        cloudformation.deploy(endpoints.TEMPLATE, "vitrine", endpoints.template_parameters())
+        deploy.upload(client("s3"), LAKE)
+        made = marketplace.generate(s3.path(LAKE, f"landing/olist/{UNTIL}/"), scale)
+        s3.adopt(LAKE, "landing/")
+        listed = client("s3").list_objects_v2(Bucket=LAKE, Prefix="landing/")["Contents"]
+        files = [
+            {
+                "table": next(table for table in TABLES if made.file(table).name == Path(item["Key"]).name),
+                "key": item["Key"],
+                "load_date": UNTIL.isoformat(),
+                "landed_at": item["LastModified"].isoformat(),
+                "bytes": item["Size"],
+                "etag": item["ETag"].strip('"'),
+                "skip": None,
+            }
+            for item in listed
+        ]
+        size = sum(file["bytes"] for file in files) / 2**20
+        print(f"\n{scale:g}× through Glue: {sum(made.rows.values()):,} rows, {size:,.0f} MiB of CSV\n")
+        print("| run | s | rows/s | peak MiB |\n|---|--:|--:|--:|")
+
+        def run(layer: str, **arguments: Any) -> dict[str, Any]:
+            for name, value in arguments.items():
+                if not isinstance(value, str):
+                    s3.put(f"s3://{LAKE}/runs/{name}.json", json.dumps(value).encode())
+                    arguments[name] = f"s3://{LAKE}/runs/{name}.json"
+            given = {f"--{name.replace('_', '-')}": value for name, value in arguments.items()}
+            given |= {"--version": "v", "--report": f"s3://{LAKE}/runs/{layer}-report.json"}
+            began, peak, glue = time.perf_counter(), 0, client("glue")
+            started = glue.start_job_run(JobName=f"vitrine-{layer}", Arguments=given)["JobRunId"]
+            while True:
+                found = glue.get_job_run(JobName=f"vitrine-{layer}", RunId=started)["JobRun"]
+                if found["JobRunState"] not in ("STARTING", "RUNNING"):
+                    break
+                peak = max(peak, _resident(os.getpid()) - psutil.Process().memory_info().rss)
+                time.sleep(0.1)
+            seconds = time.perf_counter() - began
+            if found["JobRunState"] != "SUCCEEDED":
+                raise RuntimeError(f"{layer}: {found.get('ErrorMessage', found['JobRunState'])}")
+            rows = sum(made.rows.values())
+            print(f"| {layer} | {seconds:.2f} | {rows / seconds:,.0f} | {peak / 2**20:,.0f} |", flush=True)
+            return json.loads(s3.path(LAKE, f"runs/{layer}-report.json").read_bytes())
+
+        bronze = run("bronze", files=files)
+        run("silver", inputs={part["table"]: [part["location"]] for part in bronze["partitions"]})
+        wide = run("gold", silver_version="v")["tables"]["wide_sales"]
+        print(f"\n{wide['rows_out']:,} items of {len(wide['days'])} days, Σ price {wide['money']['price']}")
+    finally:
+        server.stop()
+        shutil.rmtree(directory / f"stack-{scale:g}")
+
+
 def compare(ours: Path, theirs: Path) -> None:
     """Raises AssertionError, naming the table, unless the gold tables are equal: distances to 2 m, all else exactly."""
     for table, key in GOLD.items():
@@ -197,6 +262,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lakehouse", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--scales", type=float, nargs="+", default=[1, 100], help="1000 is 5.6 million items (1 100)")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="NAME")
+    parser.add_argument("--glue", action="store_true", help="run the jobs through the local Glue")
     parser.add_argument("--directory", type=Path, help="where data are made and kept (a temporary one)")
     parser.add_argument("--run", nargs=3, metavar=("NAME", "BRONZE", "OUTPUT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -207,7 +273,10 @@ def main() -> None:
         directory = options.directory or Path(temporary)
         directory.mkdir(parents=True, exist_ok=True)
         for scale in options.scales:
-            report(scale, directory, options.contenders)
+            if options.glue:
+                through_glue(scale, directory)
+            else:
+                report(scale, directory, options.contenders)
 
 
 def report(scale: float, directory: Path, contenders: list[str]) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from typing import Self
 
+from local import deploy
 from local.aws import cloudformation, settings
 from local.aws.plugging import PluggingError
 from local.aws.processes import Process
@@ -45,6 +46,7 @@ class Endpoints(contextlib.ExitStack):
             self.callback(self._snowflake.stop)
             self.callback(Server(self._settings).start().stop)
             cloudformation.deploy(TEMPLATE, "vitrine", template_parameters())
+            deploy.upload(settings.client("s3"), LAKE)
             self._snowflake.wait_until_healthy(self._stop)
         except (OSError, PluggingError, SelfTestError, cloudformation.DeploymentError) as error:
             self.close()
@@ -67,6 +69,7 @@ def template_parameters() -> dict[str, str]:
         "SecurityGroups": ",".join(group["GroupId"] for group in ec2.describe_security_groups()["SecurityGroups"]),
         "LakeBucketName": LAKE,
         "ImageTag": "latest",
+        "JobsVersion": deploy.version(),
         # Given although it is the default: moto doesn't make a list of a default.
         "InstanceTypes": "optimal",
         "RequireTls": "false",

@@ -70,7 +70,7 @@ class Engine:
         if engine.name not in ENGINES:
             raise PluggingError(f"VITRINE_GLUE_ENGINE must be {' or '.join(ENGINES)}, not {engine.name!r}")
         if engine.name == "spark":
-            _require_spark()
+            require_spark()
         return engine
 
     def prepare(self, run: dict[str, Any], system: dict[str, str], scratch: Path) -> Launch:
@@ -125,7 +125,7 @@ class Engine:
             **_lake(),
         }
         pairs = [f"{name}={value}" for name, value in settings.items()] + configuration
-        command = [str(_spark_home() / "bin" / "spark-submit"), "--master", self.master]
+        command = [str(spark_home() / "bin" / "spark-submit"), "--master", self.master]
         command += [word for pair in pairs for word in ("--conf", pair)]
         if modules:
             command += ["--py-files", ",".join(map(str, modules))]
@@ -152,21 +152,27 @@ def _spark_environment(scratch: Path) -> dict[str, str]:
     return java_home | {
         "PYSPARK_DRIVER_PYTHON": sys.executable,
         "PYSPARK_PYTHON": sys.executable,
-        "SPARK_HOME": str(_spark_home()),
+        "SPARK_HOME": str(spark_home()),
         "SPARK_LOCAL_DIRS": str(scratch),
         "SPARK_LOCAL_IP": "127.0.0.1",
     }
 
 
-def _spark_home() -> Path:
+def spark_home() -> Path:
+    """The folder of PySpark, which has all of Spark in it.
+
+    Raises:
+        PluggingError: It is not installed.
+    """
     found = importlib.util.find_spec("pyspark")
     if found is None or found.origin is None:
         raise PluggingError("VITRINE_GLUE_ENGINE=spark: PySpark is not installed; it is in the dependency group spark")
     return Path(found.origin).parent
 
 
-def _require_spark() -> None:
-    _spark_home()
+def require_spark() -> None:
+    """Raise PluggingError when PySpark or Java is missing."""
+    spark_home()
     if not shutil.which("java") and not os.environ.get("JAVA_HOME"):
         raise PluggingError(
             "VITRINE_GLUE_ENGINE=spark: there is no Java; install version 17 (Debian, Ubuntu: openjdk-17-jre-headless)"

@@ -567,7 +567,7 @@ class TestEngines:
             Engine.chosen()
 
     def test_the_environment_chooses_the_engine(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(glue_engines, "_require_spark", lambda: None)
+        monkeypatch.setattr(glue_engines, "require_spark", lambda: None)
         monkeypatch.setenv("VITRINE_GLUE_ENGINE", "spark")
         monkeypatch.setenv("VITRINE_SPARK_MASTER", "spark://127.0.0.1:7077")
         assert Engine.chosen() == Engine("spark", "spark://127.0.0.1:7077")

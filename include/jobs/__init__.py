@@ -1,0 +1,1 @@
+"""Entry points of the Glue jobs: thin mains that read, transform and write. They run on Spark and on Polars."""
