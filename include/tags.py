@@ -11,3 +11,7 @@ class Tag(StrEnum):
     SNOWFLAKE = "snowflake"
     BATCH = "batch"
     ATHENA = "athena"
+    GLUE = "glue"
+    REDSHIFT = "redshift"
+    LAKEHOUSE = "lakehouse"
+    MAINTENANCE = "maintenance"

@@ -1,0 +1,13 @@
+"""The assets of the lakehouse: what starts it, and what it updates for other DAGs to schedule on."""
+
+from airflow.sdk import Asset
+
+LANDED = Asset(name="landing.olist", uri="vitrine://landing/olist")
+"""Files have landed. Whoever delivers tells it, through Airflow's API."""
+
+GOLD = {
+    name: Asset(name=f"gold.{name}", uri=f"vitrine://gold/{name}")
+    for name in ("wide_sales", "daily_sales", "customer_rfm")
+}
+"""One asset a gold table; its events carry version (an s3:// prefix with the whole table), rows, money and changed, the
+partitions that this run switched."""

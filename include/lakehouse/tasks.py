@@ -1,0 +1,207 @@
+"""The Python tasks of the lakehouse's DAG: each takes its clients from Airflow's connections and calls one function."""
+
+import json
+import logging
+from collections.abc import Iterable
+from datetime import date
+from functools import cache
+from typing import Any, Literal
+
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+from airflow.sdk import Variable, task
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from include.lakehouse import candidates, landing, plan, publish, quality
+from include.lakehouse.assets import GOLD
+from include.sql import SQL
+from include.tables import audit, contract, versions
+
+log = logging.getLogger(__name__)
+
+RUNS = "runs/sales_lakehouse"
+PLAN = "plan"
+SNAPSHOT = "silver.snapshot"
+
+
+# A client takes a tenth of a second to make, and a task needs it more than once.
+@cache
+def _client(service: str) -> Any:
+    return AwsBaseHook(aws_conn_id="aws_default", client_type=service).get_conn()
+
+
+def _read(uri: str) -> Any:
+    bucket, key = versions.split(uri)
+    return json.load(_client("s3").get_object(Bucket=bucket, Key=key)["Body"])
+
+
+def _write(uri: str, value: Any) -> str:
+    bucket, key = versions.split(uri)
+    _client("s3").put_object(Bucket=bucket, Key=key, Body=json.dumps(value).encode())
+    return uri
+
+
+def _run(layer: str, run_id: str) -> tuple[str, dict[str, Any]]:
+    """Version and report of a Glue run."""
+    given = _client("glue").get_job_run(JobName=f"vitrine-{layer}", RunId=run_id)["JobRun"]["Arguments"]
+    return given["--version"], _read(given["--report"])
+
+
+def _version(layer: str, ti: Any) -> tuple[str, dict[str, Any]]:
+    return _run(layer, ti.xcom_pull(f"{layer}.build"))
+
+
+@task(multiple_outputs=True, retries=2)
+def plan_run(params: dict[str, Any], data_interval_end: Any = None, dag_run: Any = None) -> dict[str, Any]:
+    """What has landed and is not in bronze yet, and where the run begins."""
+    lake, moment = Variable.get("vitrine_lake"), data_interval_end or dag_run.run_after
+    try:
+        until = plan.load_date(params, moment)
+    except plan.PlanError as error:
+        raise AirflowFailException(str(error)) from error
+    glue, version = _client("glue"), plan.version(moment)
+    bronze = publish.bronze_snapshot(glue)
+    files = landing.outstanding(landing.listing(_client("s3"), lake, until), bronze.files)
+    current = not bronze.files or publish.published_snapshot(glue) == bronze.digest
+    for file in files:
+        log.info("%(key)s, %(bytes)s bytes", file)
+    return {
+        "lake": lake,
+        "version": version,
+        "load_date": until.isoformat(),
+        "first_step": plan.first_step(files, current=current, rebuild=params["rebuild"]),
+        "files": _write(f"s3://{lake}/{RUNS}/{version}/files.json", files),
+        "landed": len(files),
+    }
+
+
+@task.branch
+def choose_start(planned: dict[str, Any]) -> list[str]:
+    """Bronze where files are to be loaded, silver where gold is behind, or nothing."""
+    if planned["first_step"] is None:
+        log.info("Nothing new has landed up to %s, and gold is up to date", planned["load_date"])
+    return {"bronze": ["bronze.build"], "silver": [SNAPSHOT], None: []}[planned["first_step"]]
+
+
+# One at a time, so that a run's partitions are not switched between those of another.
+@task(retries=2, max_active_tis_per_dag=1)
+def publish_bronze(job_run: str, planned: dict[str, Any]) -> list[str]:
+    """Makes the loaded partitions, and what was quarantined, part of the lake."""
+    _, report = _run("bronze", job_run)
+    _require_every_row("bronze", {"bronze": report}, {})
+    files: dict[landing.Partition, landing.Files] = {}
+    for file in _read(planned["files"]):
+        files.setdefault(landing.Partition(file["load_date"], file["table"]), {})[file["key"]] = file["etag"]
+    for file in (file for built in report["partitions"] for file in built["files"]):
+        if file["status"] != "loaded" or file["rejected"]:
+            log.warning("%(source_file)s: %(status)s, %(rejected)s rows rejected: %(reason)s", file)
+    try:
+        return publish.publish_bronze(_client("s3"), _client("glue"), planned["lake"], report, files)
+    except publish.PublishError as error:
+        raise AirflowFailException(str(error)) from error
+
+
+@task(multiple_outputs=True, retries=2, trigger_rule="none_failed_min_one_success")
+def snapshot(planned: dict[str, Any], ti: Any) -> dict[str, Any]:
+    """Fixes which versions of bronze the run reads from here on."""
+    bronze = publish.bronze_snapshot(_client("glue"))
+    uri = f"s3://{planned['lake']}/{RUNS}/{planned['version']}/snapshot-{ti.try_number}.json"
+    return {"inputs": _write(uri, bronze.locations), "digest": bronze.digest, "rows": bronze.rows}
+
+
+@task(retries=2)
+def stage(layer: Literal["silver", "gold"], planned: dict[str, Any], ti: Any) -> list[dict[str, str]]:
+    """Makes the tables that a job wrote readable for their checks; the checks, table by table."""
+    glue, lake = _client("glue"), planned["lake"]
+    version, report = _version(layer, ti)
+    names = candidates.names(version, [layer])
+    reports: dict[str, Any] = {layer: report}
+    if layer == "gold":
+        silver_version, reports["silver"] = _version("silver", ti)
+        names |= candidates.names(silver_version, ["silver"])
+    _require_every_row(layer, reports, ti.xcom_pull(SNAPSHOT, key="rows"))
+    tables = contract.of_layer(layer)
+    for table in tables:
+        candidates.register(glue, table, version, f"s3://{lake}/{layer}/{table.name}/v={version}/")
+    as_of = date.fromisoformat(planned["load_date"])
+    return [{"table": table.name, "query": audit.query(table, names, as_of)} for table in tables]
+
+
+@task(multiple_outputs=True, retries=2, max_active_tis_per_dag=1)
+def publish_silver(planned: dict[str, Any], verdicts: list[dict[str, str]], ti: Any) -> dict[str, Any]:
+    """Points the silver tables and their quarantine at the checked version."""
+    glue, digest = _client("glue"), ti.xcom_pull(SNAPSHOT, key="digest")
+    version, report = _version("silver", ti)
+    _skip_if_superseded(glue, digest)
+    for table in contract.of_layer("silver"):
+        rejected = report["tables"][table.name]["rejected"]
+        publish.publish_silver(glue, table, planned["lake"], version, digest, rejected)
+    return {"version": version, "warnings": _warnings(verdicts[:])}
+
+
+@task(multiple_outputs=True, retries=2, max_active_tis_per_dag=1, outlets=list(GOLD.values()))
+def publish_gold(
+    planned: dict[str, Any], verdicts: list[dict[str, str]], ti: Any, outlet_events: Any
+) -> dict[str, Any]:
+    """Points the gold tables at the checked version, partition by partition where bytes have changed."""
+    s3, glue, digest = _client("s3"), _client("glue"), ti.xcom_pull(SNAPSHOT, key="digest")
+    version, report = _version("gold", ti)
+    _skip_if_superseded(glue, digest)
+    changed = {}
+    for table in contract.of_layer("gold"):
+        name, made = table.name, report["tables"][table.name]
+        changed[name] = publish.publish_gold(s3, glue, table, planned["lake"], version, digest)
+        log.info("%s: %d rows, %d partitions switched", name, made["rows_out"], len(changed[name]))
+        outlet_events[GOLD[name]].extra = {
+            "version": f"s3://{planned['lake']}/gold/{name}/v={version}/",
+            "rows": made["rows_out"],
+            "money": made["money"],
+            "changed": len(changed[name]),
+        }
+    return {"version": version, "changed": changed, "warnings": _warnings(verdicts[:])}
+
+
+def _warnings(verdicts: Iterable[dict[str, str]]) -> dict[str, str]:
+    return {verdict["table"]: verdict["warnings"] for verdict in verdicts if verdict["warnings"]}
+
+
+def _require_every_row(layer: str, reports: quality.Reports, bronze: dict[str, int]) -> None:
+    try:
+        quality.require_every_row(layer, reports, bronze)
+    except quality.QualityError as error:
+        raise AirflowFailException(str(error)) from error
+
+
+def _skip_if_superseded(glue: Any, digest: str) -> None:
+    try:
+        publish.require_current(glue, digest)
+    except publish.SupersededError as error:
+        raise AirflowSkipException(str(error)) from error
+
+
+@task
+def views() -> list[str]:
+    """The views of the serving layer, as files for Athena."""
+    return [f"athena/views/{file.name}" for file in sorted((SQL / "athena" / "views").glob("*.sql"))]
+
+
+@task(retries=2, trigger_rule="none_failed_min_one_success")
+def measure(planned: dict[str, Any], ti: Any) -> dict[str, Any]:
+    """Rows in, out and rejected, and money, of every layer, as a partition of the table `quality`."""
+    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
+    ran = [layer for layer in ("bronze", "silver", "gold") if states.get(f"{layer}.build") == "success"]
+    reports = {layer: _version(layer, ti)[1] for layer in ran}
+    warnings: dict[str, str] = {}
+    for layer in ran:
+        warnings |= ti.xcom_pull(f"{layer}.publish", key="warnings") or {}
+    rows = quality.rows(planned["version"], reports, ti.xcom_pull(SNAPSHOT, key="rows"), warnings)
+    day, version = date.fromisoformat(planned["load_date"]), f"{planned['version']}-{ti.try_number}"
+    quality.write(_client("s3"), _client("glue"), rows, planned["lake"], day, version)
+    return quality.totals(rows)
+
+
+@task(trigger_rule="all_done", retries=2)
+def drop_candidates(ti: Any) -> None:
+    """Takes the candidates out of the catalog, whatever became of them."""
+    for layer in ("silver", "gold"):
+        if ti.xcom_pull(f"{layer}.build"):
+            candidates.drop(_client("glue"), _version(layer, ti)[0], [layer])
