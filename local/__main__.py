@@ -42,10 +42,12 @@ def command_line() -> argparse.ArgumentParser:
         help="where the stack keeps data and logs (default: .local)",
     )
 
-    up = commands.add_parser("up", parents=[shared], help="start the stack", description=_up.__doc__)
+    ports = argparse.ArgumentParser(add_help=False)
     for option, endpoint, port in (("--port", "AWS", 4566), ("--snowflake-port", "Snowflake", 4567)):
         summary = f"port of the {endpoint} endpoint, 0 for any free one (default: {port})"
-        up.add_argument(option, type=_port, default=port, metavar="PORT", help=summary)
+        ports.add_argument(option, type=_port, default=port, metavar="PORT", help=summary)
+
+    up = commands.add_parser("up", parents=[shared, ports], help="start the stack", description=_up.__doc__)
     up.add_argument(
         "--host",
         choices=(LOOPBACK, "0.0.0.0"),  # noqa: S104 - only when it is asked for
@@ -74,13 +76,11 @@ def command_line() -> argparse.ArgumentParser:
     sales.add_argument(
         "--sales", type=Path, metavar="PATH", help="load this CSV, Parquet or Excel file instead of generating sales"
     )
-    for command, run, summary in (
-        ("seed", _seed, "load sales into its Snowflake"),
-        ("run", _run, "load sales, run the products' DAG on them, show what came out"),
+    for command, run, summary, parents in (
+        ("seed", _seed, "load sales into its Snowflake", [shared, sales]),
+        ("run", _run, "load sales, run the products' DAG on them, show what came out", [shared, ports, sales]),
     ):
-        commands.add_parser(command, parents=[shared, sales], help=summary, description=run.__doc__).set_defaults(
-            run=run
-        )
+        commands.add_parser(command, parents=parents, help=summary, description=run.__doc__).set_defaults(run=run)
 
     shown = commands.add_parser("show", parents=[shared, client], help="show a report", description=_show.__doc__)
     shown.add_argument(
@@ -143,12 +143,15 @@ def _seed(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    """Load a client's sales into the running stack, run the products' DAG on them, and show what was published."""
-    stack.require_running(arguments.state)
+    """Start the stack if none runs, load a client's sales, run the DAGs, and show what was published."""
     from local import airflow, load, run, show
 
+    def started() -> stack.Running:
+        found = stack.running(arguments.state)
+        return found or stack.detach(arguments.state, LOOPBACK, arguments.port, arguments.snowflake_port, [])
+
     try:
-        run.run(arguments.state, arguments.client, arguments.sales, arguments.scale)
+        run.run(arguments.state, started, arguments.client, arguments.sales, arguments.scale)
     except (load.LoadError, airflow.RunError, show.ShowError) as error:
         raise stack.StackError(str(error)) from error
     return 0

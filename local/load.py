@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,13 +98,40 @@ def seed(
     """Loads a client's sales, from its own file or generated, and prints what it does.
 
     Args:
-        state: The stack's state directory; a generated world is kept in `data/<client>` below.
+        state: The stack's state directory.
         port: Port of the local Snowflake.
+        client: As for :func:`prepare`, like the rest.
+        sales: The client's own file.
+        scale: Of generated sales.
+        random_seed: Of generated sales.
+        until: Day after the last of the generated sales.
+
+    Raises:
+        LoadError: As for :func:`prepare`, or the local Snowflake refused.
+    """
+    return prepare(state, client, sales, scale, random_seed, until)(port)
+
+
+def prepare(
+    state: Path,
+    client: str = GENERATED,
+    sales: Path | None = None,
+    scale: float = 1.0,
+    random_seed: int = 1,
+    until: date | None = None,
+) -> Callable[[int], Loaded]:
+    """Does what can be done before Snowflake runs: checks, and generates the sales where there is no file.
+
+    Args:
+        state: The stack's state directory; a generated world is kept in `data/<client>` below.
         client: A client with a contract.
         sales: The client's own file; None generates sales.
         scale: Of generated sales; 1.0 is about 200 000 lines.
         random_seed: Of generated sales.
         until: Day after the last of the generated sales; the first of the current month by default.
+
+    Returns:
+        What loads the sales into the local Snowflake, given its port.
 
     Raises:
         LoadError: unknown client, wrong contract or file, or nothing to load for this client.
@@ -111,17 +139,24 @@ def seed(
     try:
         contract = contracts.load(client)
         if sales is not None:
-            print(f"Reading {sales} under the contract of {client} …", flush=True)
-            loaded = load_file(sales, contract, port, state)
-        elif client == GENERATED:
-            retail.check_scale(scale)
-            print(f"Generating about {retail.LINES * scale:,.0f} sale lines of {client} …", flush=True)
-            world = retail.generate(state / "data" / client, scale, random_seed, until)
-            print(f"Loading {world.truth['rows']:,} of them …", flush=True)
-            loaded = load_world(world, contract, port, state)
-        else:
+            reading = f"Reading {sales} under the contract of {client}"
+            return partial(_load_and_tell, reading, partial(load_file, sales, contract, state=state))
+        if client != GENERATED:
             raise LoadError(f"sales of {client} are not generated: give a file (--sales PATH, or make run SALES=PATH)")
-    except (ContractError, FileError, ScaleError) as error:
+        retail.check_scale(scale)
+        print(f"Generating about {retail.LINES * scale:,.0f} sale lines of {client} …", flush=True)
+        world = retail.generate(state / "data" / client, scale, random_seed, until)
+    except (ContractError, ScaleError) as error:
+        raise LoadError(str(error)) from error
+    loading = f"Loading {world.truth['rows']:,} of them"
+    return partial(_load_and_tell, loading, partial(load_world, world, contract, state=state))
+
+
+def _load_and_tell(what: str, load: Callable[..., Loaded], port: int) -> Loaded:
+    print(f"{what} …", flush=True)
+    try:
+        loaded = load(port=port)
+    except (ContractError, FileError) as error:
         raise LoadError(str(error)) from error
     print(loaded, flush=True)
     return loaded

@@ -181,7 +181,7 @@ def up(state: Path, host: str, port: int, snowflake_port: int, images: dict[str,
             raise StackError(str(error)) from error
 
 
-def detach(state: Path, host: str, port: int, snowflake_port: int, images: list[str]) -> None:
+def detach(state: Path, host: str, port: int, snowflake_port: int, images: list[str]) -> Running:
     """Start a stack in a process of its own and wait until it is ready.
 
     Args:
@@ -190,6 +190,9 @@ def detach(state: Path, host: str, port: int, snowflake_port: int, images: list[
         port: As for :func:`up`.
         snowflake_port: As for :func:`up`.
         images: ``NAME=COMMAND`` for each image.
+
+    Returns:
+        The stack, which runs.
 
     Raises:
         StackError: It didn't start; the message is what it said.
@@ -219,7 +222,8 @@ def detach(state: Path, host: str, port: int, snowflake_port: int, images: list[
             process.terminate()
             raise StackError(f"The stack was not ready after {START_SECONDS} s; its log: {log}")
         time.sleep(0.1)
-    print(_welcome(state, stack))
+    print(_welcome(state, stack), flush=True)
+    return stack
 
 
 def _welcome(state: Path, stack: Running) -> str:

@@ -18,9 +18,8 @@ def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def fail(*_: object) -> None:
         raise RunError("advanced_products failed: clv")
 
-    monkeypatch.setattr(stack, "require_running", lambda state: stack.Running(1, 2, 3))
     monkeypatch.setattr(stack, "shell_environment", lambda state, running: {})
-    monkeypatch.setattr(load, "seed", lambda *_: SimpleNamespace(report_date=DAY))
+    monkeypatch.setattr(load, "prepare", lambda *_: lambda port: SimpleNamespace(report_date=DAY))
     monkeypatch.setattr(airflow, "migrate", lambda *_: None)
     monkeypatch.setattr(airflow, "run_dag", fail)
     return tmp_path
@@ -29,7 +28,7 @@ def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_failed_run_shows_what_was_published_and_fails(failing: Path, capsys: pytest.CaptureFixture[str]) -> None:
     publish(failing, str(DAY), "mba")
     with pytest.raises(RunError, match="clv"):
-        run.run(failing, "drogaria", None, 1.0)
+        run.run(failing, lambda: stack.Running(1, 2, 3), "drogaria", None, 1.0)
     shown = capsys.readouterr().out
     assert "Bought together" in shown
     assert "Done in" not in shown
@@ -37,5 +36,5 @@ def test_a_failed_run_shows_what_was_published_and_fails(failing: Path, capsys: 
 
 def test_a_failed_run_that_published_nothing_only_fails(failing: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RunError, match="clv"):
-        run.run(failing, "drogaria", None, 1.0)
+        run.run(failing, lambda: stack.Running(1, 2, 3), "drogaria", None, 1.0)
     assert "report date" not in capsys.readouterr().out
