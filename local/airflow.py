@@ -31,13 +31,20 @@ class RunError(RuntimeError):
 
 
 def settings(state: Path) -> dict[str, str]:
-    """The variables that make a shell's `airflow` use this repository's DAGs and keep its files below `state`."""
+    """The variables that make a shell's `airflow` use this repository's DAGs and keep its files below `state`.
+
+    Lineage goes to `logs/lineage.jsonl`, an OpenLineage event a line; `AIRFLOW__OPENLINEAGE__DISABLED=True` ends that.
+    """
+    lineage = {"type": "file", "log_file_path": str((state / "logs" / "lineage.jsonl").resolve()), "append": True}
     return {
         "AIRFLOW_HOME": str((state / "airflow").resolve()),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__OPENLINEAGE__NAMESPACE": "vitrine",
+        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(lineage),
+        "AIRFLOW__OPENLINEAGE__DISABLE_SOURCE_CODE": "True",
         "PYTHONPATH": str(REPOSITORY),
     }
 

@@ -1,1 +1,1 @@
-"""What the pipelines do in Snowflake."""
+"""What the pipelines do in warehouses: extracts from Snowflake, gold into Redshift, results back into Snowflake."""

@@ -17,7 +17,7 @@ from fakesnow.rowtype import ColumnInfo, describe_as_rowtype
 from fakesnow.statement_type import UNKNOWN, statement_type_id
 from sqlglot import exp
 
-from local.snowflake import dialect, errors, integrations, load, stages, unload
+from local.snowflake import dialect, errors, integrations, load, merge, stages, unload
 from local.snowflake.results import Column, literal_rows
 
 if TYPE_CHECKING:
@@ -192,6 +192,8 @@ class Cursor(FakeSnowflakeCursor):
                 raise errors.unsupported(f"ALTER {kind} SET TAG")
             case exp.Grant() | exp.Revoke():
                 raise errors.unsupported(statement.key.upper(), "It has one user, who may do everything.")
+            case exp.Merge() if not bindings:
+                return merge.merge(self, statement)
             case exp.Command():
                 return self._command(statement)
             case exp.Select():

@@ -17,6 +17,7 @@ CANCELED = (604, "57014")
 INTERNAL = (603, "XX000")
 FILE_ERROR = (100082, "22000")
 BAD_VALUE = (100038, "22018")
+DUPLICATE_ROW = (100090, "42P18")
 
 # fakesnow's number and wording for what it does not do.
 NOT_IMPLEMENTED = 9999

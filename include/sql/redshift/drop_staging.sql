@@ -1,0 +1,2 @@
+{%- set load = ti.xcom_pull("plan_redshift")[ti.map_index] -%}
+DROP TABLE IF EXISTS gold.{{ load["table"] }}_staging

@@ -1,0 +1,12 @@
+{%- set load = ti.xcom_pull("plan_snowflake")[ti.map_index] -%}
+SELECT
+    COUNT(*) AS total_rows
+    {%- for column in load["money"] %},
+    CAST(SUM(CAST({{ column }} AS NUMBER(38, 4))) AS VARCHAR) AS total_{{ column }}
+    {%- endfor %}
+FROM retail.vitrine.{{ load["target"] }}
+WHERE
+    TRUE
+    {%- for name, value in load["scope"].items() %}
+    AND {{ name }} = '{{ value }}'
+    {%- endfor %}
