@@ -84,8 +84,8 @@ cluster-spark-down: ## Stop the Spark cluster
 	@$(PYTHON) -m local.spark down --state $(STATE)
 
 .PHONY: test
-test: setup .venv/.tests-installed ## Run all tests
-	@$(PYTHON) -m pytest $(ARGS)
+test: setup .venv/.tests-installed ## Run all tests; ARGS="-n 0 tests/local" runs some
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: lint
 lint: setup ## Style, types, SQL and lock

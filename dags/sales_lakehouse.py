@@ -10,7 +10,6 @@ from include.lakehouse import tasks
 from include.lakehouse.assets import LANDED
 from include.lakehouse.audit import TableAuditOperator
 from include.lakehouse.plan import PARAMS
-from include.sql import SQL
 from include.tags import Tag
 
 DOC = """
@@ -24,7 +23,7 @@ Turns the files that a marketplace delivers into a wide table of sales, checked 
 | silver | sound rows, the latest of each key; references checked, moments in UTC | a row of its key |
 | gold | `wide_sales` (an order item a row), `daily_sales`, `customer_rfm` | stated in the data dictionary |
 
-Runs when files are said to have landed (asset `landing.olist`) and every morning; both load whatever landed up to the
+Runs when files land (S3 tells the asset `landing.olist`) and every morning; both load whatever landed up to the
 day of the run and is not in bronze yet, so late files need nobody's care. With nothing new it ends at once.
 **Reads** `s3://<lake>/landing/olist/<YYYY-MM-DD>/`. **Writes** versions below `bronze/`, `silver/`, `gold/`,
 `quarantine/`, `deliveries/` and `quality/` of the lake; the databases `vitrine_bronze`, `vitrine_silver`,
@@ -77,7 +76,6 @@ def build(layer: str, **arguments: str) -> GlueJobOperator:
     params=PARAMS,
     doc_md=DOC,
     tags=[Tag.SALES, Tag.LAKEHOUSE, Tag.GLUE, Tag.ATHENA],
-    template_searchpath=[str(SQL)],
     max_active_runs=4,
     default_args={"owner": "data-platform", "retry_delay": timedelta(seconds=30)},
 )
@@ -109,8 +107,8 @@ def sales_lakehouse():
 
     first, refine = bronze(), silver()
     tasks.choose_start(plan) >> [first, refine]
-    # The label is the name in CREATE OR REPLACE VIEW <name>.
-    view = AthenaOperator.partial(task_id="view", map_index_template="{{ task.query.split()[4] }}", **athena)
+    name = "{{ task.query.split('VIEW ')[1].split()[0] }}"
+    view = AthenaOperator.partial(task_id="view", map_index_template=name, **athena)
     statements, measured = tasks.views(), tasks.measure(plan)
     first >> refine >> gold() >> [statements, measured]
     measured >> tasks.drop_candidates()

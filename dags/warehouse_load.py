@@ -56,7 +56,7 @@ def in_redshift(task_id: str, *files: str, **arguments) -> RedshiftDataOperator:
         sql=[f"redshift/{file}.sql" for file in files],
         workgroup_name="vitrine",
         database="vitrine",
-        poll_interval=2,
+        poll_interval=1,
         deferrable=True,
         map_index_template=label("redshift"),
         **arguments,

@@ -82,6 +82,18 @@ def command_line() -> argparse.ArgumentParser:
     ):
         commands.add_parser(command, parents=parents, help=summary, description=run.__doc__).set_defaults(run=run)
 
+    land = commands.add_parser(
+        "land", parents=[shared], help="put files into the landing zone", description=_land.__doc__
+    )
+    land.add_argument("folder", type=Path, nargs="?", help="of the files (default: generate a marketplace)")
+    land.add_argument(
+        "--day", type=date.fromisoformat, metavar="YYYY-MM-DD", help="of the delivery (default: 2018-09-01)"
+    )
+    land.add_argument(
+        "--scale", type=float, default=1.0, help="how much to generate, 1 being 5 000 orders (default: 1)"
+    )
+    land.set_defaults(run=_land)
+
     shown = commands.add_parser("show", parents=[shared, client], help="show a report", description=_show.__doc__)
     shown.add_argument(
         "--report-date", type=date.fromisoformat, metavar="YYYY-MM-DD", help="of which day (default: the latest report)"
@@ -142,9 +154,26 @@ def _seed(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _land(arguments: argparse.Namespace) -> int:
+    """Deliver a folder's files, or a generated marketplace's, to the lakehouse's landing zone in the running stack."""
+    running = stack.require_running(arguments.state)
+    from local import lakehouse
+    from local.aws import settings
+    from local.data.marketplace import UNTIL
+
+    settings.use(settings.Settings(arguments.state, running.port))
+    try:
+        folder = arguments.folder or lakehouse.generate(arguments.state, arguments.scale)
+        for key in lakehouse.land(folder, arguments.day or UNTIL):
+            print(f"s3://{stack.LAKE}/{key}")
+    except lakehouse.LandError as error:
+        raise stack.StackError(str(error)) from error
+    return 0
+
+
 def _run(arguments: argparse.Namespace) -> int:
     """Start the stack if none runs, load a client's sales, run the DAGs, and show what was published."""
-    from local import airflow, load, run, show
+    from local import airflow, lakehouse, load, run, show
 
     def started() -> stack.Running:
         found = stack.running(arguments.state)
@@ -152,7 +181,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     try:
         run.run(arguments.state, started, arguments.client, arguments.sales, arguments.scale)
-    except (load.LoadError, airflow.RunError, show.ShowError) as error:
+    except (load.LoadError, lakehouse.LandError, airflow.RunError, show.ShowError) as error:
         raise stack.StackError(str(error)) from error
     return 0
 

@@ -99,11 +99,8 @@ def show(state: Path, client: str, report_date: date | None = None, console: Con
         ShowError: unknown client, or nothing is published for it or for that date.
     """
     report = find(state, client, report_date)
-    if console is None:
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=WIDTH)
-    _print(console, _products(report))
+    console = console or terminal()
+    print_table(console, _products(report))
     console.print(f"in {report.folder}\n", soft_wrap=True, highlight=False)
     sections = {
         "mba": (_rules,),
@@ -113,18 +110,25 @@ def show(state: Path, client: str, report_date: date | None = None, console: Con
     }
     for product, tables in sections.items():
         if report.run(product):
-            for table in tables:
-                _print(console, table(report))
+            for made in tables:
+                print_table(console, made(report))
 
 
-def _print(console: Console, table: Table) -> None:
+def terminal() -> Console:
+    """The terminal; without colours and `WIDTH` columns wide if it isn't one."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH)
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Prints a table below its title."""
     # Rich would break a title to the width of its table.
     console.print(table.title, style="bold", highlight=False)
     table.title = None
     console.print(table)
 
 
-def _table(title: str, *columns: str) -> Table:
+def new_table(title: str, *columns: str) -> Table:
     """An empty table; a column whose name begins with > is flush right."""
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in columns:
@@ -136,7 +140,7 @@ def _table(title: str, *columns: str) -> Table:
 
 def _products(report: Report) -> Table:
     title = f"{report.client}, report date {report.report_date}"
-    table = _table(title, "product", ">rows in", ">rows out", ">seconds", "file")
+    table = new_table(title, "product", ">rows in", ">rows out", ">seconds", "file")
     for product, artefacts in PRODUCTS.items():
         run = report.run(product)
         if run is None:
@@ -153,7 +157,7 @@ def _products(report: Report) -> Table:
 
 
 def _rules(report: Report) -> Table:
-    table = _table("Bought together", "who buys", "also buys", ">baskets", ">confidence", ">lift")
+    table = new_table("Bought together", "who buys", "also buys", ">baskets", ">confidence", ">lift")
     rules = report.table("mba_rules")
     # By leverage, the share of baskets beyond chance: by lift, a pair seen twice would win. Each pair once.
     best = (
@@ -165,13 +169,13 @@ def _rules(report: Report) -> Table:
     for rule in best.iter_rows(named=True):
         names = (_named(rule, "antecedent"), _named(rule, "consequent"))
         table.add_row(*names, f"{rule['transactions']:,}", f"{rule['confidence']:.1%}", f"{rule['lift']:.1f}")
-    return _filled(table)
+    return filled(table)
 
 
 def _value_groups(report: Report) -> Table:
     currency = contracts.load(report.client).currency
     title = "Customer lifetime value"
-    table = _table(
+    table = new_table(
         title, "value group", ">customers", f">average CLV, {currency}", ">share of all CLV", ">probably active"
     )
     customers = report.table("clv_customers")
@@ -182,11 +186,11 @@ def _value_groups(report: Report) -> Table:
     for group in groups.sort("mean", "value_group", descending=True, nulls_last=True).iter_rows(named=True):
         shares = (f"{group['total'] / everything:.1%}", f"{group['alive'] or 0.0:.0%}")
         table.add_row(group["value_group"], f"{group['len']:,}", f"{group['mean'] or 0.0:,.2f}", *shares)
-    return _filled(table)
+    return filled(table)
 
 
 def _recommendations(report: Report) -> Table:
-    table = _table("Recommended", "to customer", "product", ">score", "from")
+    table = new_table("Recommended", "to customer", "product", ">score", "from")
     best = (
         report.table("recommendations")
         .filter(pl.col("position") == 1)
@@ -196,26 +200,26 @@ def _recommendations(report: Report) -> Table:
     )
     for row in best.iter_rows(named=True):
         table.add_row(row["customer_id"], _named(row, "product", "product_id"), f"{row['score']:.3g}", row["source"])
-    return _filled(table)
+    return filled(table)
 
 
 def _suspects(report: Report) -> Table:
     suspects = report.table("anomaly_suspects")
     title = f"Customers far above the habit of a product group in the last month: {len(suspects):,}"
-    table = _table(title, "product group", "customer", ">units", ">threshold", ">deviations")
+    table = new_table(title, "product group", "customer", ">units", ">threshold", ">deviations")
     for row in suspects.sort("z_score", descending=True, nulls_last=True).head(2 * _LISTED).iter_rows(named=True):
         figures = (f"{row['units']:,.0f}", f"{row['threshold']:,.1f}", _rounded(row["z_score"]))
         table.add_row(row["anomaly_group"], row["customer_id"], *figures)
-    return _filled(table)
+    return filled(table)
 
 
 def _days(report: Report) -> Table:
     days = report.table("anomaly_days").filter("is_anomaly")
-    table = _table(f"Days of unusual demand: {len(days):,}", "product group", "day", ">units", ">expected", ">score")
+    table = new_table(f"Days of unusual demand: {len(days):,}", "product group", "day", ">units", ">expected", ">score")
     for row in days.sort("score", descending=True, nulls_last=True).head(_LISTED).iter_rows(named=True):
         figures = (f"{row['units']:,.0f}", f"{row['expected']:,.1f}", _rounded(row["score"]))
         table.add_row(row["anomaly_group"], str(row["sale_date"]), *figures)
-    return _filled(table)
+    return filled(table)
 
 
 def _named(row: dict[str, Any], what: str, key: str = "") -> str:
@@ -227,7 +231,7 @@ def _rounded(value: float | None) -> str:
     return "" if value is None else f"{value:,.1f}"
 
 
-def _filled(table: Table) -> Table:
+def filled(table: Table) -> Table:
     """The table, with a row that says so when it has none."""
     if not table.rows:
         table.add_row("none")

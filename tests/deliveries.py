@@ -58,7 +58,7 @@ def expected(deliveries: dict[date, dict[str, pl.DataFrame]]) -> list[tuple[str,
 
 
 def clear() -> None:
-    """Takes everything of the lakehouse out of the lake and the catalog."""
+    """Takes everything of the lakehouse out of the lake and the catalog, and what tells of files that landed before."""
     glue, bucket = boto3.client("glue"), boto3.resource("s3").Bucket(LAKE)
     for prefix in ("landing/", "bronze/", "silver/", "gold/", "quarantine/", "deliveries/", "quality/"):
         bucket.objects.filter(Prefix=prefix).delete()
@@ -67,3 +67,5 @@ def clear() -> None:
         for table in glue.get_tables(DatabaseName=database)["TableList"]:
             if table["Name"] not in kept:
                 glue.delete_table(DatabaseName=database, Name=table["Name"])
+    sqs = boto3.client("sqs")
+    sqs.purge_queue(QueueUrl=sqs.get_queue_url(QueueName="vitrine-landing")["QueueUrl"])

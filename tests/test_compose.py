@@ -541,7 +541,7 @@ def test_the_dags_load_from_mwaas_paths_alone(tmp_path: Path) -> None:
         "bag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name='dags-folder', load_op_links=False)\n"
         "files = sorted(stat.file for stat in bag.dagbag_stats)\n"
         "import include\n"
-        "print(json.dumps([bag.import_errors, sorted(bag.dag_ids), files, include.__file__]))\n"
+        "print(json.dumps([bag.import_errors, sorted(bag.dag_ids), files, include.__path__[0]]))\n"
     )
     hidden = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "AIRFLOW_HOME")}
     environment = {**hidden, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags")}
@@ -558,4 +558,4 @@ def test_the_dags_load_from_mwaas_paths_alone(tmp_path: Path) -> None:
     assert errors == {}
     assert "advanced_products" in dags
     assert {Path(file).name for file in files} == {file.name for file in (ROOT / "dags").glob("*.py")}
-    assert package == str(home / "dags" / "include" / "__init__.py")
+    assert package == str(home / "dags" / "include")

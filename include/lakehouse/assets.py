@@ -1,9 +1,15 @@
 """The assets of the lakehouse: what starts it, and what it updates for other DAGs to schedule on."""
 
-from airflow.sdk import Asset
+from airflow.sdk import Asset, AssetWatcher
 
-LANDED = Asset(name="landing.olist", uri="vitrine://landing/olist")
-"""Files have landed. Whoever delivers tells it, through Airflow's API."""
+from include.lakehouse.arrivals import FileArrivals
+
+LANDED = Asset(
+    name="landing.olist",
+    uri="vitrine://landing/olist",
+    watchers=[AssetWatcher(name="vitrine-landing", trigger=FileArrivals("vitrine-landing"))],
+)
+"""Files have landed: an event for those that came together. Its payload has their keys; S3 tells the queue of each."""
 
 GOLD = {
     name: Asset(name=f"gold.{name}", uri=f"vitrine://gold/{name}")

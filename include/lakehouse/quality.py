@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from include.tables import catalog, contract, versions
-from include.tables.catalog import Place
 
 MONEY = {
     "order_items": "price",
@@ -26,7 +25,6 @@ AGGREGATED = ("geolocation",)
 
 SCHEMA = pa.schema(
     [
-        pa.field("run", pa.string()),
         pa.field("layer", pa.string()),
         pa.field("table_name", pa.string()),
         pa.field("rows_in", pa.int64()),
@@ -47,9 +45,8 @@ class QualityError(ValueError):
 
 
 class Measured(NamedTuple):
-    """One table in one run; the columns of `quality`."""
+    """One table in one run; the columns of the files of `quality`."""
 
-    run: str
     layer: str
     table_name: str
     rows_in: int | None
@@ -60,30 +57,27 @@ class Measured(NamedTuple):
     warnings: str | None
 
 
-def rows(run: str, reports: Reports, bronze: Mapping[str, int], warnings: Mapping[str, str]) -> list[Measured]:
+def rows(reports: Reports, bronze: Mapping[str, int], warnings: Mapping[str, str]) -> list[Measured]:
     """A row for each table of each layer that ran.
 
     Args:
-        run: name of the run.
         reports: see `include.jobs`.
         bronze: table → rows that all of bronze has of it.
         warnings: table → what its audit warned of.
     """
-    return [*_bronze(run, reports.get("bronze", {})), *_refined(run, reports, bronze, warnings)]
+    return [*_bronze(reports.get("bronze", {})), *_refined(reports, bronze, warnings)]
 
 
-def _bronze(run: str, report: Mapping[str, Any]) -> Iterator[Measured]:
+def _bronze(report: Mapping[str, Any]) -> Iterator[Measured]:
     partitions = report.get("partitions", [])
     for table in sorted({built["table"] for built in partitions}):
         of_table = [built for built in partitions if built["table"] == table]
         accepted, rejected = (sum(built[count] for built in of_table) for count in ("rows", "rejected"))
         delivered = sum(file["rows"] for built in of_table for file in built["files"])
-        yield Measured(
-            run, "bronze", table, delivered, accepted, rejected, None, delivered == accepted + rejected, None
-        )
+        yield Measured("bronze", table, delivered, accepted, rejected, None, delivered == accepted + rejected, None)
 
 
-def _refined(run: str, reports: Reports, bronze: Mapping[str, int], warnings: Mapping[str, str]) -> Iterator[Measured]:
+def _refined(reports: Reports, bronze: Mapping[str, int], warnings: Mapping[str, str]) -> Iterator[Measured]:
     items = reports.get("silver", {}).get("tables", {}).get("order_items", {})
     for layer in ("silver", "gold"):
         for table, made in sorted(reports.get(layer, {}).get("tables", {}).items()):
@@ -95,7 +89,7 @@ def _refined(run: str, reports: Reports, bronze: Mapping[str, int], warnings: Ma
                 complete = out == items["rows_out"] and money == Decimal(items["money"]["price"])
             else:
                 complete = True  # they sum up what is left out on purpose; their checks are in their contracts
-            yield Measured(run, layer, table, taken, out, rejected, money, complete, warnings.get(table))
+            yield Measured(layer, table, taken, out, rejected, money, complete, warnings.get(table))
 
 
 def require_every_row(layer: str, reports: Reports, bronze: Mapping[str, int]) -> None:
@@ -109,7 +103,7 @@ def require_every_row(layer: str, reports: Reports, bronze: Mapping[str, int]) -
     Raises:
         QualityError: rows or money are not all there.
     """
-    lost = [row for row in rows("", reports, bronze, {}) if row.layer == layer and not row.reconciled]
+    lost = [row for row in rows(reports, bronze, {}) if row.layer == layer and not row.reconciled]
     if lost:
         raise QualityError(
             "; ".join(
@@ -120,8 +114,8 @@ def require_every_row(layer: str, reports: Reports, bronze: Mapping[str, int]) -
         )
 
 
-def write(s3: Any, glue: Any, measured: list[Measured], lake: str, load_date: date, version: str) -> str:
-    """Publishes the measures of a run as the day's partition of `quality`, in place of an earlier run's.
+def write(s3: Any, glue: Any, measured: list[Measured], lake: str, load_date: date, run: str, attempt: int) -> str:
+    """Publishes the measures of a run as its partition of `quality`, in place of those of an earlier try.
 
     Args:
         s3: a boto3 S3 client.
@@ -129,19 +123,20 @@ def write(s3: Any, glue: Any, measured: list[Measured], lake: str, load_date: da
         measured: the rows.
         lake: name of the lake's bucket.
         load_date: day of the run.
-        version: a name that no other version has.
+        run: name of the run.
+        attempt: number of the try.
 
     Returns:
         The partition's location.
     """
     table = contract.load("quality")
-    location = f"s3://{lake}/quality/load_date={load_date}/v={version}/"
+    location = f"s3://{lake}/quality/load_date={load_date}/run={run}/v={attempt}/"
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist([row._asdict() for row in measured], SCHEMA), buffer)
     bucket, key = versions.split(location)
     s3.put_object(Bucket=bucket, Key=f"{key}quality.parquet", Body=buffer.getvalue())
     catalog.ensure_table(glue, table, f"s3://{lake}/quality/")
-    catalog.switch_partitions(glue, table, {(load_date.isoformat(),): Place(location, {})})
+    catalog.switch_partition(glue, table, (load_date.isoformat(), run), location)
     return location
 
 

@@ -180,8 +180,8 @@ def _skip_if_superseded(glue: Any, digest: str) -> None:
 
 @task
 def views() -> list[str]:
-    """The views of the serving layer, as files for Athena."""
-    return [f"athena/views/{file.name}" for file in sorted((SQL / "athena" / "views").glob("*.sql"))]
+    """The statements that create the views of the serving layer."""
+    return [file.read_text() for file in sorted((SQL / "athena" / "views").glob("*.sql"))]
 
 
 @task(retries=2, trigger_rule="none_failed_min_one_success")
@@ -189,13 +189,15 @@ def measure(planned: dict[str, Any], ti: Any) -> dict[str, Any]:
     """Rows in, out and rejected, and money, of every layer, as a partition of the table `quality`."""
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
     ran = [layer for layer in ("bronze", "silver", "gold") if states.get(f"{layer}.build") == "success"]
+    if not ran:
+        raise AirflowSkipException("nothing was built, so there is nothing to measure")
     reports = {layer: _version(layer, ti)[1] for layer in ran}
     warnings: dict[str, str] = {}
     for layer in ran:
         warnings |= ti.xcom_pull(f"{layer}.publish", key="warnings") or {}
-    rows = quality.rows(planned["version"], reports, ti.xcom_pull(SNAPSHOT, key="rows"), warnings)
-    day, version = date.fromisoformat(planned["load_date"]), f"{planned['version']}-{ti.try_number}"
-    quality.write(_client("s3"), _client("glue"), rows, planned["lake"], day, version)
+    rows = quality.rows(reports, ti.xcom_pull(SNAPSHOT, key="rows"), warnings)
+    day = date.fromisoformat(planned["load_date"])
+    quality.write(_client("s3"), _client("glue"), rows, planned["lake"], day, planned["version"], attempt=ti.try_number)
     return quality.totals(rows)
 
 

@@ -12,6 +12,10 @@ import pyarrow.parquet as pq
 from include.tables import versions
 
 
+class UnreadableError(ValueError):
+    """A published file can't be read; the message names it."""
+
+
 class Totals(NamedTuple):
     """Rows of a version, and the sum of each column that was asked for."""
 
@@ -55,7 +59,11 @@ def _opened(s3: Any, location: str) -> Iterator[pq.ParquetFile]:
         if file.key.endswith(".parquet"):
             # Most files are small: one request brings the whole of them.
             raw = _Object(s3, bucket, file.key, file.size)
-            with pq.ParquetFile(io.BufferedReader(raw, min(file.size, 2**20))) as opened:
+            try:
+                opened = pq.ParquetFile(io.BufferedReader(raw, min(file.size, 2**20) or 1))
+            except pa.ArrowInvalid as error:
+                raise UnreadableError(f"s3://{bucket}/{file.key} is no whole Parquet file: {error}") from error
+            with opened:
                 yield opened
 
 

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from include.lakehouse.assets import GOLD
 from include.products.assets import ASSETS as PRODUCTS
 from include.tables import contract
-from include.warehouse import check, plan
+from include.warehouse import check, files, plan
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def plan_redshift(triggering_asset_events: Any = None) -> list[dict[str, Any]]:
             continue
         try:
             load = plan.gold(s3, glue, contract.load(name), events[-1] if events else None)
-        except plan.PlanError as error:
+        except (plan.PlanError, files.UnreadableError) as error:
             raise AirflowFailException(str(error)) from error
         if load:
             loads.append(load)

@@ -489,7 +489,8 @@ def _parquet_schemas(connection: duckdb.DuckDBPyConnection, found: list[Path]) -
         if len(_schemas) > 100_000:
             _schemas.clear()
         missing = [file for file in found if stamps[file] not in _schemas]
-    for file in missing:
+    for alike in _alike(connection, missing):
+        file = alike[0]
         try:
             rows = connection.execute(
                 f"DESCRIBE SELECT * FROM read_parquet([{quoted(str(file))}], hive_partitioning = false)"
@@ -499,10 +500,31 @@ def _parquet_schemas(connection: duckdb.DuckDBPyConnection, found: list[Path]) -
         except duckdb.Error as error:
             reason = str(error).split("\n")[0].replace(f"{lake()}/", "s3://")
             raise QueryFailed("HIVE_BAD_DATA", f"Not valid Parquet file: {uri_of(file)} ({reason})") from error
+        schema = tuple((row[0], row[1]) for row in rows)
         with _schemas_lock:
-            _schemas[stamps[file]] = tuple((row[0], row[1]) for row in rows)
+            _schemas.update((stamps[other], schema) for other in alike)
     with _schemas_lock:
         return {file: _schemas[stamp] for file, stamp in stamps.items()}
+
+
+def _alike(connection: duckdb.DuckDBPyConnection, found: list[Path]) -> Iterable[list[Path]]:
+    """Parquet files by what their footers say of their columns: one of each kind stands for the others."""
+    if len(found) < 2:
+        return [[file] for file in found]
+    listed = ", ".join(quoted(str(file)) for file in found)
+    try:
+        rows = connection.execute(f"SELECT * FROM parquet_schema([{listed}])").fetchall()
+    except duckdb.InterruptException:
+        raise
+    except duckdb.Error:
+        return [[file] for file in found]  # one of them is bad; which one shows when each is opened
+    elements: dict[str, list[tuple]] = {}
+    for file, *element in rows:
+        elements.setdefault(file, []).append(tuple(element))
+    kinds: dict[tuple, list[Path]] = {}
+    for place in found:
+        kinds.setdefault(tuple(elements[str(place)]), []).append(place)
+    return kinds.values()
 
 
 _WIDTH = {

@@ -11,7 +11,7 @@ import shutil
 import threading
 import uuid
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -72,7 +72,7 @@ class CatalogResponse(GlueResponse):
         )
         return ActionResult({})
 
-    def get_partitions(self) -> ActionResult:
+    def get_partitions(self) -> tuple[int, dict[str, str], str]:  # type: ignore[override]
         """GetPartitions, by segment and page."""
         wanted = self.parameters
         partitions = self.catalog.get_partitions(wanted["DatabaseName"], wanted["TableName"], wanted.get("Expression"))
@@ -85,7 +85,9 @@ class CatalogResponse(GlueResponse):
                 descriptor = {k: v for k, v in (partition.get("StorageDescriptor") or {}).items() if k != "Columns"}
                 partition["StorageDescriptor"] = descriptor
         more = {"NextToken": str(start + size)} if start + size < len(partitions) else {}
-        return ActionResult({"Partitions": found, **more})
+        # Not by moto, which takes milliseconds for each partition.
+        answer = json.dumps({"Partitions": found, **more}, default=_seconds)
+        return 200, {"Content-Type": "application/x-amz-json-1.1"}, answer
 
 
 class Catalog(plugging.Plugged, GlueBackend):
@@ -307,6 +309,11 @@ class Catalog(plugging.Plugged, GlueBackend):
         return table
 
 
+def _seconds(moment: datetime) -> float:
+    """Seconds since 1970 of a moment in UTC, which is how the protocol has it."""
+    return moment.replace(tzinfo=UTC).timestamp()
+
+
 def _check_values(table: FakeTable, partition: dict[str, Any]) -> None:
     keys = table.as_dict().get("PartitionKeys") or []
     if len(partition.get("Values") or []) != len(keys):
@@ -327,6 +334,5 @@ def _write(file: Path, described: dict[str, Any]) -> None:
     """Replace a file in one step, so that a crash leaves the old or the new one."""
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{uuid.uuid4().hex}")
-    with temporary.open("w") as stream:
-        json.dump(described, stream, default=datetime.isoformat)
+    temporary.write_text(json.dumps(described, default=datetime.isoformat))  # `dump` would be ten times slower
     temporary.replace(file)

@@ -5,6 +5,7 @@ accepted only when all its types are in `RESOURCES`; each is created through the
 validation rejects a property the service lacks, and a property that nobody handles fails with its name.
 """
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,14 @@ Properties = dict[str, Any]
 Created = tuple[str, dict[str, str]]
 
 _GLUE_JOB_NUMBERS = {"MaxCapacity", "MaxRetries", "NumberOfWorkers", "Timeout"}
+_QUEUE_ATTRIBUTES = (
+    "DelaySeconds",
+    "MaximumMessageSize",
+    "MessageRetentionPeriod",
+    "ReceiveMessageWaitTimeSeconds",
+    "SqsManagedSseEnabled",
+    "VisibilityTimeout",
+)
 
 
 class DeploymentError(RuntimeError):
@@ -222,6 +231,10 @@ def _bucket(name: str, properties: Properties) -> Created:
         s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": rules})
     if tags := properties.pop("Tags", None):
         s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": tags})
+    if notification := properties.pop("NotificationConfiguration", None):
+        queues = [_notification(dict(queue)) for queue in notification.pop("QueueConfigurations", [])]
+        _none_left(notification)
+        s3.put_bucket_notification_configuration(Bucket=name, NotificationConfiguration={"QueueConfigurations": queues})
     _none_left(properties)
     return name, {"Arn": f"arn:aws:s3:::{name}"}
 
@@ -235,6 +248,14 @@ def _lifecycle_rule(rule: Properties) -> Properties:
     if "AbortIncompleteMultipartUpload" in rule:
         result["AbortIncompleteMultipartUpload"] = rule.pop("AbortIncompleteMultipartUpload")
     _none_left(rule)
+    return result
+
+
+def _notification(queue: Properties) -> Properties:
+    result = {"QueueArn": queue.pop("Queue"), "Events": [queue.pop("Event")]}
+    if "Filter" in queue:
+        result["Filter"] = {"Key": {"FilterRules": queue.pop("Filter")["S3Key"]["Rules"]}}
+    _none_left(queue)
     return result
 
 
@@ -360,6 +381,36 @@ def _job_definition(name: str, properties: Properties) -> Created:
     return client("batch").register_job_definition(**request)["jobDefinitionArn"], {}
 
 
+def _queue(name: str, properties: Properties) -> Created:
+    sqs = client("sqs")
+    properties.pop("QueueName", None)
+    wanted = {
+        attribute: str(value).lower() if isinstance(value, bool) else str(value)
+        for attribute, value in ((known, properties.pop(known, None)) for known in _QUEUE_ATTRIBUTES)
+        if value is not None
+    }
+    _none_left(properties)
+    url = sqs.create_queue(QueueName=name, Attributes=wanted)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    return url, {"Arn": arn, "QueueName": name, "QueueUrl": url}
+
+
+def _queue_policy(name: str, properties: Properties) -> Created:
+    urls = properties["Queues"]
+    for url in urls:
+        client("sqs").set_queue_attributes(
+            QueueUrl=url, Attributes={"Policy": json.dumps(properties["PolicyDocument"])}
+        )
+    return " ".join(urls), {}
+
+
+def _remove_queue_policy(urls: str) -> None:
+    sqs = client("sqs")
+    for url in urls.split():
+        with contextlib.suppress(sqs.exceptions.QueueDoesNotExist):  # a stack's resources go in any order
+            sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": ""})
+
+
 RESOURCES: dict[str, ResourceType] = {
     "AWS::Athena::WorkGroup": ResourceType(
         "Name",
@@ -401,4 +452,8 @@ RESOURCES: dict[str, ResourceType] = {
     "AWS::S3::BucketPolicy": ResourceType(
         None, _bucket_policy, lambda bucket: client("s3").delete_bucket_policy(Bucket=bucket)
     ),
+    "AWS::SQS::Queue": ResourceType(
+        "QueueName", _queue, lambda url: client("sqs").delete_queue(QueueUrl=url), ("Arn", "QueueName", "QueueUrl")
+    ),
+    "AWS::SQS::QueuePolicy": ResourceType(None, _queue_policy, _remove_queue_policy),
 }

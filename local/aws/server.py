@@ -1,5 +1,7 @@
 """The AWS endpoint: moto's dispatcher on one port, with executing backends plugged in and nothing that pretends."""
 
+import contextlib
+import functools
 import io
 import json
 import logging
@@ -7,7 +9,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import botocore.session
@@ -16,7 +18,7 @@ from moto.core.base_backend import BackendDict
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from local.aws import athena, batch, cloudformation, glue_jobs, plugging, redshift_data, s3, settings
+from local.aws import athena, batch, cloudformation, glue_jobs, plugging, redshift_data, s3, s3_plain, settings
 from local.aws.settings import ACCOUNT, REGION, Settings, client
 
 log = logging.getLogger(__name__)
@@ -82,7 +84,7 @@ class Server:
                 self.settings.port,
                 _Dispatcher(_application),  # type: ignore[arg-type]
                 threaded=True,
-                request_handler=MotoRequestHandler,
+                request_handler=Connection,
                 fd=listener.fileno(),  # werkzeug, listening by itself, would end the process when the port is taken
             )
         settings.use(self.settings)
@@ -109,6 +111,7 @@ class Server:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
+        Connection.hang_up()
         # Before moto forgets the jobs: their processes are told to stop, and waited for.
         batch.stop()
         glue_jobs.stop()
@@ -121,6 +124,9 @@ class Server:
             "Glue started a job that does not exist": lambda: client("glue").start_job_run(JobName="nonsense"),
             "Batch accepted a job without a definition": lambda: client("batch").submit_job(
                 jobName="nonsense", jobQueue="nonsense", jobDefinition="nonsense"
+            ),
+            "SQS took a message for a queue that does not exist": lambda: client("sqs").send_message(
+                QueueUrl=f"{self.settings.endpoint}/{ACCOUNT}/nonsense", MessageBody="nonsense"
             ),
             "Kinesis, which does not run here, answered": lambda: client("kinesis").list_streams(),
         }
@@ -146,6 +152,108 @@ class Server:
             threading.Event().wait(0.05)
 
 
+# -------------------------------------------------------------------------------------------------------- connections
+
+
+class Connection(MotoRequestHandler):
+    """A client's connection, open for as many requests as it likes.
+
+    werkzeug closes a connection after one request: a client that writes a thousand objects would connect, and start a
+    thread here, a thousand times.
+    """
+
+    wbufsize = -1
+    disable_nagle_algorithm = True
+    _open: ClassVar[set[socket.socket]] = set()
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+
+    @classmethod
+    def hang_up(cls) -> None:
+        """End all connections, each after the request that it is at."""
+        with cls._lock:
+            for connection in cls._open:
+                with contextlib.suppress(OSError):  # the client was faster
+                    connection.shutdown(socket.SHUT_RD)
+
+    def setup(self) -> None:
+        """Begin."""
+        super().setup()
+        with self._lock:
+            self._open.add(self.connection)
+
+    def finish(self) -> None:
+        """End."""
+        with self._lock:
+            self._open.discard(self.connection)
+        super().finish()
+
+    def handle_expect_100(self) -> bool:
+        """Let a client that asks first send its body."""
+        proceed = super().handle_expect_100()
+        self.wfile.flush()
+        return proceed
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing: what goes wrong is logged where it does."""
+
+    def run_wsgi(self) -> None:
+        """Answer one request."""
+        environ = self.make_environ()
+        if environ.get("wsgi.input_terminated"):
+            self.close_connection = True  # behind a chunked body there may be trailers, which nobody reads
+        else:
+            body = self._body(environ.get("CONTENT_LENGTH") or "0")
+            if body is None:
+                return
+            environ |= {"wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True}
+        answer: list[Any] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], *_: Any) -> Callable[[bytes], object]:
+            answer[:] = status, headers
+            return self.wfile.write
+
+        try:
+            content = self.server.app(environ, start_response)  # type: ignore[attr-defined]
+            try:
+                status, headers = answer
+                self._send(status, headers, content)
+            finally:
+                getattr(content, "close", lambda: None)()
+        except BaseException:
+            self.close_connection = True  # the client must not take half an answer for a whole one
+            raise
+        finally:
+            environ["wsgi.input"].close()  # requests sit in reference cycles: bodies would pile up
+
+    def _body(self, length: str) -> bytes | None:
+        """All of the request's body; none of one that the client didn't finish."""
+        if not length.isdecimal():
+            self.send_error(400, f"Content-Length is {length!r}: not a number")
+            self.close_connection = True
+            return None
+        body: bytes = self.rfile.read(int(length))
+        if len(body) < int(length):
+            self.close_connection = True
+            return None
+        return body
+
+    def _send(self, status: str, headers: list[tuple[str, str]], content: Iterable[bytes]) -> None:
+        code, _, reason = status.partition(" ")
+        self.send_response(int(code), reason)
+        for name, value in headers:
+            self.send_header(name, value)
+        empty = self.command == "HEAD" or code in ("204", "304")
+        if not empty and all(name.lower() != "content-length" for name, _ in headers):
+            if isinstance(content, list):
+                self.send_header("Content-Length", str(sum(map(len, content))))
+            else:
+                self.send_header("Connection", "close")  # whose end is the end of the content
+        self.end_headers()
+        for block in () if empty else content:
+            self.wfile.write(block)
+        self.wfile.flush()
+
+
 # ----------------------------------------------------------------------------------------------------------- requests
 
 _Application = Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]
@@ -154,6 +262,7 @@ _Application = Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]
 class _Dispatcher(DomainDispatcherApplication):
     """moto's choice of a service by the request, with our own answer where moto has none."""
 
+    @functools.lru_cache(maxsize=1024)  # noqa: B019 (one dispatcher per process) -- moto lists its folders each time
     def get_backend_for_host(self, host: str | None) -> Any:
         # moto falls silent about hosts it doesn't know; their first label is the service to name in the refusal.
         return super().get_backend_for_host(host) or (host.partition(".")[0] if host else None)
@@ -178,6 +287,8 @@ def _application(service: str) -> _Application:
         message = f"{service} is not run by this local stack: nothing would happen. It runs {names}"
         return lambda environ, start_response: _refuse(service, message, environ, start_response)
     application = create_backend_app(service)  # type: ignore[arg-type]
+    if service == "s3":
+        return s3_plain.before(application)
     actions = SERVICES[service]
     if actions is None:
         return application

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -20,6 +21,7 @@ from local import load
 from local import stack as local_stack
 from tests.athena import query
 from tests.deliveries import clear, deliver, expected, split
+from tests.include.warehouse.gold import money, redshift
 
 ROOT = Path(__file__).parents[2]
 UNTIL = date(2026, 3, 1)
@@ -63,6 +65,12 @@ class Api:
         """Lets runs of the DAG begin."""
         self("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
 
+    def runs(self, dag_id, count):
+        """The runs of a DAG, of which there must be so many."""
+        found = self("GET", f"/api/v2/dags/{dag_id}/dagRuns?limit=100")["dag_runs"]
+        assert len(found) == count, [run["dag_run_id"] for run in found]
+        return found
+
     def states(self, dag_id, run_id):
         """The states of a run's tasks."""
         found = self("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
@@ -75,14 +83,15 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def said(url, attempt):
-    """What an attempt gives, once it does not fail for want of a server."""
+def said(attempt):
+    """What an attempt gives, once it succeeds."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
             return attempt()
         except (OSError, AssertionError):
-            assert time.monotonic() < deadline, f"nobody answers at {url}"
+            if time.monotonic() > deadline:
+                raise
             time.sleep(0.5)
 
 
@@ -117,7 +126,7 @@ def api(stack, tmp_path_factory):
             login = {"username": "admin", "password": json.loads(passwords.read_text())["admin"]}
             return Api(url, "")("POST", "/auth/token", login)["access_token"]
 
-        logged_in = Api(url, said(url, token), environment | local_airflow.settings(stack.state))
+        logged_in = Api(url, said(token), environment | local_airflow.settings(stack.state))
 
         def healthy():
             health = logged_in("GET", "/api/v2/monitor/health")
@@ -125,7 +134,7 @@ def api(stack, tmp_path_factory):
             assert all(health[part]["status"] == "healthy" for part in wanted), health
             assert logged_in("GET", "/api/v2/dags")["total_entries"] > 0
 
-        said(url, healthy)
+        said(healthy)
         yield logged_in
     finally:
         process.send_signal(signal.SIGINT)
@@ -159,17 +168,22 @@ def test_products_run_when_triggered_over_rest(api, stack):
 
 
 class TestLakehouseAtOnce:
-    """Runs that overlap: a backfill, and others triggered meanwhile."""
+    """Runs that overlap: one that the files' arrival starts, a backfill, and others triggered meanwhile."""
 
     FIRST, DAYS = date(2018, 9, 1), 3
 
     @pytest.fixture(scope="class")
-    def delivered(self, api):
-        """Deliveries of some days, all landed before any is loaded."""
+    def scheduled(self, api):
+        """The run of this morning, before anything has landed."""
         clear()
         api.unpause("sales_lakehouse")
-        (scheduled,) = said(api.url, lambda: self.listed(api, 1))
-        assert api.ended("sales_lakehouse", scheduled["dag_run_id"])["state"] == "success"
+        api.unpause("warehouse_load")
+        (run,) = said(lambda: api.runs("sales_lakehouse", 1))
+        return api.ended("sales_lakehouse", run["dag_run_id"])
+
+    @pytest.fixture(scope="class")
+    def delivered(self, scheduled):
+        """Deliveries of some days, which all land now."""
         deliveries = split(self.DAYS, self.FIRST)
         for day, tables in deliveries.items():
             for table, rows in tables.items():
@@ -178,7 +192,7 @@ class TestLakehouseAtOnce:
 
     @pytest.fixture(scope="class")
     def runs(self, api, delivered):
-        """A backfill of all days, and a run for each of the two last, at the same time."""
+        """A backfill of all days, a run for each of the two last, and the one that the files start, at once."""
         last = max(delivered)
         backfill = ["backfill", "create", "--dag-id", "sales_lakehouse", "--max-active-runs", str(self.DAYS)]
         backfill += ["--from-date", self.FIRST.isoformat(), "--to-date", f"{last.isoformat()}T23:00:00"]
@@ -188,25 +202,18 @@ class TestLakehouseAtOnce:
         assert created.returncode == 0, created.stdout + created.stderr
         for day in sorted(delivered)[-2:]:
             api.trigger("sales_lakehouse", load_date=day.isoformat())
-        found = self.listed(api, self.DAYS + 3)
-        assert sum(run["run_type"] == "backfill" for run in found) == self.DAYS
+        found = said(lambda: api.runs("sales_lakehouse", 1 + self.DAYS + 2 + 1))
         return [api.ended("sales_lakehouse", run["dag_run_id"]) for run in found]
 
-    @staticmethod
-    def listed(api, count):
-        """All runs, of which there must be so many."""
-        found = api("GET", "/api/v2/dags/sales_lakehouse/dagRuns?limit=100")["dag_runs"]
-        assert len(found) == count
-        return found
-
-    def test_with_nothing_landed_a_scheduled_run_ends_at_once(self, api, delivered):
-        (scheduled,) = [run for run in self.listed(api, 1) if run["run_type"] == "scheduled"]
+    def test_with_nothing_landed_a_scheduled_run_ends_at_once(self, api, scheduled):
+        assert (scheduled["run_type"], scheduled["state"]) == ("scheduled", "success")
         states = api.states("sales_lakehouse", scheduled["dag_run_id"])
-        assert {task for task, state in states.items() if state == "success"} == {
-            "plan",
-            "choose_start",
-            "drop_candidates",
-        }
+        ran = {task for task, state in states.items() if state == "success"}
+        assert ran == {"plan", "choose_start", "drop_candidates"}
+
+    def test_files_that_land_start_a_run(self, runs):
+        kinds = Counter(run["run_type"] for run in runs)
+        assert kinds == {"scheduled": 1, "backfill": self.DAYS, "manual": 2, "asset_triggered": 1}
 
     def test_every_run_ends_well(self, api, runs):
         failed = {
@@ -222,6 +229,17 @@ class TestLakehouseAtOnce:
         files = query("SELECT count(*), count(DISTINCT source_file) FROM vitrine.deliveries")
         count = str(sum(map(len, delivered.values())))
         assert files == [(count, count)]
+
+    def test_what_is_published_is_loaded_into_the_warehouses(self, api, runs):
+        published = query("SELECT count(*), sum(price) FROM vitrine.wide_sales")
+
+        def loaded():
+            found = api("GET", "/api/v2/dags/warehouse_load/dagRuns?limit=100")["dag_runs"]
+            assert {(run["run_type"], run["state"]) for run in found} == {("asset_triggered", "success")}
+            ((rows, price),) = redshift("SELECT count(*), sum(price) FROM gold.wide_sales")
+            assert [(str(rows), str(money(price)))] == published
+
+        said(loaded)
 
     def test_a_run_that_is_cleared_in_the_middle_publishes_the_same(self, api, runs, delivered):
         run = api.trigger("sales_lakehouse", load_date=max(delivered).isoformat(), rebuild=True)

@@ -125,8 +125,8 @@ def test_a_newer_version_replaces_rows_and_drops_those_that_are_gone(run_dag, go
 
 
 @pytest.mark.usefixtures("first")
-def test_a_version_that_lost_rows_on_the_way_is_not_swapped(run_dag, gold, capfd):
-    """Files that vanish between the publication and the load: what people read stays."""
+def test_a_version_with_a_broken_file_is_not_swapped(run_dag, gold, capfd):
+    """A file that is damaged between the publication and the load: what people read stays."""
     before = redshift("SELECT count(*) FROM gold.wide_sales")
     places = published.publish_all(gold, "20180904T040000-broken")
     bucket, _, prefix = places["wide_sales"].removeprefix("s3://").partition("/")
@@ -139,4 +139,5 @@ def test_a_version_that_lost_rows_on_the_way_is_not_swapped(run_dag, gold, capfd
         s3.put_object(Bucket=bucket, Key=key, Body=body)
     assert outcome.state == "failed"
     assert outcome.tasks["plan_redshift"] == "failed"
+    assert f"s3://{bucket}/{keys[0]} is no whole Parquet file" in capfd.readouterr().out
     assert redshift("SELECT count(*) FROM gold.wide_sales") == before

@@ -77,6 +77,27 @@ class TestParquet:
             f"HIVE_BAD_DATA: Not valid Parquet file: {LAKE}/garbage/a.parquet"
         )
 
+    def test_garbage_among_good_files_is_named(self, athena):
+        parquet_table(athena, "mixed", "id int")
+        athena.put_parquet("mixed/a.parquet", "SELECT 1 AS id")
+        athena.put("mixed/b.parquet", b"this is not Parquet, not even nearly")
+        athena.put_parquet("mixed/c.parquet", "SELECT 1 AS id")
+        assert f"Not valid Parquet file: {LAKE}/mixed/b.parquet" in athena.fail("SELECT * FROM mixed")
+
+    def test_files_of_several_kinds_are_read_together(self, athena):
+        parquet_table(athena, "kinds", "id bigint, name string")
+        for number, row in enumerate(
+            (
+                "1::INTEGER AS id, 'a' AS name",
+                "2::INTEGER AS id, 'b' AS name",
+                "3::BIGINT AS id",
+                "'d' AS name, 4 AS id",
+            )
+        ):
+            athena.put_parquet(f"kinds/{number}.parquet", f"SELECT {row}")
+        found = athena.table("SELECT id, name FROM kinds ORDER BY id")
+        assert found == [["1", "a"], ["2", "b"], ["3", None], ["4", "d"]]
+
     def test_formats_that_are_not_read_are_named(self, athena):
         assert "STORED AS ORC" in athena.fail(
             f"CREATE EXTERNAL TABLE orc (id int) STORED AS ORC LOCATION '{LAKE}/orc/'"

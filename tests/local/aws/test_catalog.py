@@ -201,6 +201,20 @@ class TestPartitions:
 
 
 class TestPersistence:
+    def test_a_partition_is_shown_as_moto_shows_it(self, glue, table):
+        described = partition("2024-01-01", "1")
+        described["Parameters"] = {"classification": "parquet"}
+        described["StorageDescriptor"] |= {
+            "Compressed": False, "NumberOfBuckets": 3, "BucketColumns": ["id"],
+            "SerdeInfo": {"SerializationLibrary": "x", "Parameters": {"a": "ü"}},
+            "SortColumns": [{"Column": "id", "SortOrder": 1}],
+        }  # fmt: skip
+        glue.create_partition(**table, PartitionInput=described)
+        by_moto = glue.get_partition(**table, PartitionValues=["2024-01-01", "1"])["Partition"]
+        (ours,) = glue.get_partitions(**table)["Partitions"]
+        assert abs(ours.pop("CreationTime") - by_moto.pop("CreationTime")).total_seconds() < 1  # moto's has whole ones
+        assert ours == by_moto
+
     def test_everything_survives_a_restart(self, server):
         glue = client("glue")
         glue.create_database(DatabaseInput={"Name": "kept", "Description": "sales", "Parameters": {"a": "b"}})
@@ -242,10 +256,12 @@ class TestPersistence:
         file = next((server.settings.state / "catalog").rglob("test_a_crash*.json"))
         before = file.read_bytes()
 
-        def crash(*_, **__):
+        def crash(temporary, text):
+            with temporary.open("w") as half:
+                half.write(text[: len(text) // 2])
             raise OSError("no space left on device")
 
-        monkeypatch.setattr(catalog.json, "dump", crash)
+        monkeypatch.setattr(catalog.Path, "write_text", crash)
         with pytest.raises(ClientError):
             glue.create_partition(**table, PartitionInput=partition("2024-01-01", "1"))
         monkeypatch.undo()

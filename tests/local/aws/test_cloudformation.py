@@ -2,6 +2,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_plus
 
 import pytest
 import yaml
@@ -82,6 +83,30 @@ def test_the_lake(outputs: dict[str, str]) -> None:
     assert lifecycle["expire-athena-results"]["Filter"] == {"Prefix": "athena-results/"}
     assert lifecycle["abort-unfinished-uploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 3}
     assert s3.get_bucket_ownership_controls(**lake)["OwnershipControls"]["Rules"]
+
+
+def test_what_lands_is_told(outputs: dict[str, str]) -> None:
+    s3, sqs = client("s3"), client("sqs")
+    url = sqs.get_queue_url(QueueName="vitrine-landing")["QueueUrl"]
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert attributes["SqsManagedSseEnabled"] == "true"
+    assert attributes["VisibilityTimeout"] == "120"
+    assert attributes["MessageRetentionPeriod"] == str(14 * 24 * 3600)
+    (statement,) = json.loads(attributes["Policy"])["Statement"]
+    assert statement["Resource"] == attributes["QueueArn"]
+    assert statement["Condition"] == {
+        "ArnEquals": {"aws:SourceArn": "arn:aws:s3:::vitrine-lake"},
+        "StringEquals": {"aws:SourceAccount": "123456789012"},
+    }
+    (told,) = s3.get_bucket_notification_configuration(Bucket="vitrine-lake")["QueueConfigurations"]
+    assert told["QueueArn"] == attributes["QueueArn"]
+
+    sqs.purge_queue(QueueUrl=url)  # S3's test message
+    for key in ("landing/olist/2018-09-01/orders.csv", "landing/other/orders.csv", "raw/orders.csv"):
+        s3.put_object(Bucket="vitrine-lake", Key=key, Body=b"1")
+    (message,) = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    (record,) = json.loads(message["Body"])["Records"]
+    assert unquote_plus(record["s3"]["object"]["key"]) == "landing/olist/2018-09-01/orders.csv"
 
 
 def test_the_catalog_and_the_workgroup(outputs: dict[str, str]) -> None:
@@ -254,5 +279,6 @@ def test_deleting_a_stack_deletes_its_resources_but_retained_ones(server: Server
     client("cloudformation").delete_stack(StackName="vitrine")
     assert "vitrine" not in [found["Name"] for found in client("athena").list_work_groups()["WorkGroups"]]
     assert client("batch").describe_job_queues()["jobQueues"] == []
+    assert "QueueUrls" not in client("sqs").list_queues()
     assert "vitrine-algorithms" not in [role["RoleName"] for role in client("iam").list_roles()["Roles"]]
     assert client("s3").head_bucket(Bucket="vitrine-lake")

@@ -3,9 +3,11 @@ import http.client
 import io
 import threading
 import tracemalloc
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import boto3
 import pytest
@@ -508,3 +510,30 @@ def test_other_backends_write_objects_and_find_files_by_uri(lake: Lake) -> None:
         s3.put("s3://no-such-bucket/a", b"")
     with pytest.raises(ValueError, match="write s3://bucket/key"):
         s3.path_of("/just/a/path")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "list-type=2",
+        "list-type=2&prefix=a%2F&delimiter=%2F&encoding-type=url&fetch-owner=true",
+        "list-type=2&max-keys=1&start-after=a",
+        "list-type=2&prefix=nothing",
+        "",
+        "delimiter=%2F&max-keys=2&encoding-type=url",
+    ],
+)
+def test_a_listing_is_the_one_that_moto_writes(lake: Lake, query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("a/é & <x>.csv", "a/b", "c", "d/e"):
+        lake.put(key, ChecksumAlgorithm="SHA256")
+
+    def listing() -> tuple[str | None, Any]:
+        with urllib.request.urlopen(f"{lake.server.settings.endpoint}/{BUCKET}?{query}") as response:
+            return response.headers["Content-Type"], tree(ElementTree.fromstring(response.read()))
+
+    def tree(element: ElementTree.Element) -> tuple[str, str, list[Any]]:
+        return element.tag, element.text or "", sorted(tree(child) for child in element)
+
+    ours = listing()
+    monkeypatch.delattr(s3.FileS3Response, "serialized")
+    assert ours == listing()

@@ -1,3 +1,4 @@
+import http.client
 import json
 import socket
 import urllib.error
@@ -9,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.aws import server as server_module
+from local.aws import settings
 from local.aws.plugging import PluggingError
 from local.aws.server import SERVICES, SelfTestError, Server
 from local.aws.settings import Image, Settings, child_environment, client
@@ -108,6 +110,64 @@ def test_health(server: Server) -> None:
         assert json.load(response) == {"state": str(server.settings.state)}
 
 
+# -------------------------------------------------------------------------------------------------------- connections
+
+
+SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=a/20240101/us-east-1/s3/aws4_request, Signature=b"}
+
+
+@pytest.fixture
+def connection(server: Server) -> Iterator[http.client.HTTPConnection]:
+    client("s3").create_bucket(Bucket="connected")
+    opened = http.client.HTTPConnection("127.0.0.1", server.settings.port, timeout=30)
+    yield opened
+    opened.close()
+
+
+def test_a_connection_serves_many_requests(connection: http.client.HTTPConnection) -> None:
+    used = set()
+    for number in range(3):
+        connection.request("PUT", f"/connected/{number}", body=b"bytes", headers=SIGNED)
+        assert connection.getresponse().read() == b""
+        used.add(connection.sock)
+        connection.request("GET", f"/connected/{number}", headers=SIGNED)
+        assert connection.getresponse().read() == b"bytes"
+        connection.request("HEAD", "/connected/missing")
+        missing = connection.getresponse()
+        assert (missing.status, missing.read()) == (404, b"")
+    assert len(used) == 1
+    assert None not in used
+
+
+def test_a_chunked_body_is_taken_whole(connection: http.client.HTTPConnection) -> None:
+    connection.request("PUT", "/connected/chunked", body=iter([b"two ", b"chunks"]), encode_chunked=True)
+    connection.getresponse().read()
+    assert client("s3").get_object(Bucket="connected", Key="chunked")["Body"].read() == b"two chunks"
+
+
+def test_a_body_that_the_client_did_not_finish_is_not_taken(connection: http.client.HTTPConnection) -> None:
+    connection.putrequest("PUT", "/connected/half")
+    connection.putheader("Content-Length", "100")
+    connection.endheaders(b"only this")
+    connection.sock.shutdown(socket.SHUT_WR)
+    with pytest.raises(http.client.RemoteDisconnected):
+        connection.getresponse()
+    assert "Contents" not in client("s3").list_objects_v2(Bucket="connected", Prefix="half")
+
+
+def test_a_length_that_is_no_number_is_refused(connection: http.client.HTTPConnection) -> None:
+    connection.putrequest("PUT", "/connected/x")
+    connection.putheader("Content-Length", "-1")
+    connection.endheaders()
+    assert connection.getresponse().status == 400
+
+
+def test_a_client_that_asks_first_may_send_its_body(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.settings.port), timeout=30) as asking:
+        asking.sendall(b"PUT /sent HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n")
+        assert asking.recv(1024).startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
 def test_a_busy_port_is_an_error_and_not_the_end_of_the_process(server: Server) -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy, pytest.raises(OSError, match="in use"):
         Server(Settings(server.settings.state, busy.getsockname()[1])).start()
@@ -152,6 +212,19 @@ def stopped(server: Server) -> Iterator[Server]:
     server.stop()
     yield server
     server.start()
+
+
+def test_a_stopped_server_answers_nobody(server: Server) -> None:
+    held = http.client.HTTPConnection("127.0.0.1", server.settings.port, timeout=30)
+    held.request("GET", settings.HEALTH)
+    held.getresponse().read()
+    server.stop()
+    try:
+        held.sock.settimeout(30)
+        assert held.sock.recv(1) == b""
+    finally:
+        held.close()
+        server.start()
 
 
 def test_a_server_that_pretends_refuses_to_start(stopped: Server, monkeypatch: pytest.MonkeyPatch) -> None:
