@@ -87,6 +87,10 @@ cluster-spark-down: ## Stop the Spark cluster
 test: setup .venv/.tests-installed ## Run all tests; ARGS="-n 0 tests/local" runs some
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
+.PHONY: test-long
+test-long: setup .venv/.tests-installed ## Run the tests that take minutes each: runs at once under a scheduler, a Spark cluster
+	@$(PYTHON) -m pytest -m long $(ARGS)
+
 .PHONY: lint
 lint: setup ## Style, types, SQL and lock
 	$(UV) lock --check --quiet

@@ -36,8 +36,11 @@ def settings(state: Path) -> dict[str, str]:
     Lineage goes to `logs/lineage.jsonl`, an OpenLineage event a line; `AIRFLOW__OPENLINEAGE__DISABLED=True` ends that.
     """
     lineage = {"type": "file", "log_file_path": str((state / "logs" / "lineage.jsonl").resolve()), "append": True}
+    home = (state / "airflow").resolve()
     return {
-        "AIRFLOW_HOME": str((state / "airflow").resolve()),
+        "AIRFLOW_HOME": str(home),
+        # The scheduler's processes and a shell's `airflow` write by turns; SQLite's own 5 s of patience are too short.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60",
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": "4",
@@ -99,7 +102,12 @@ def standalone(state: Path, environment: dict[str, str]) -> int:
     port = environment.get("AIRFLOW__API__PORT", "8080")
     print(f"Airflow starts on http://127.0.0.1:{port}; log in as admin with {_password(state)}", flush=True)
     # It starts its components by name. A group of its own, so that an interrupt ends all of them.
-    environment = {**environment, "PATH": f"{AIRFLOW.parent}{os.pathsep}{environment['PATH']}"}
+    environment = {
+        **environment,
+        "PATH": f"{AIRFLOW.parent}{os.pathsep}{environment['PATH']}",
+        # By itself, a task looks for the API at port 8080.
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+    }
     process = subprocess.Popen([AIRFLOW, "standalone"], env=environment, start_new_session=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

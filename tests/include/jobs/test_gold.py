@@ -107,6 +107,7 @@ def spark_stack(cluster, tmp_path, monkeypatch):
     stop_stack(started)
 
 
+@pytest.mark.long
 def test_gold_on_the_cluster_is_gold_on_polars(dirty, spark_stack):
     """Silver on Spark is tested beside the transforms, its writing beside the engines."""
     other = Jobs(spark_stack.state)

@@ -1,33 +1,23 @@
 """The serving views on Athena, beside the same question asked of Polars."""
 
-import time
 from decimal import Decimal
 
-import boto3
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 from include.sql import SQL
+from tests import athena
 from tests.include.warehouse import gold as published
 
 FILES = sorted((SQL / "athena" / "views").glob("*.sql"))
 SOLD = ~pl.col("order_status").is_in(["canceled", "unavailable"])
 
 
-def athena(sql: str) -> list[dict[str, str | None]]:
-    client = boto3.client("athena")
-    query_id = client.start_query_execution(QueryString=sql, WorkGroup="vitrine")["QueryExecutionId"]
-    while True:
-        status = client.get_query_execution(QueryExecutionId=query_id)["QueryExecution"]["Status"]
-        if status["State"] not in ("QUEUED", "RUNNING"):
-            break
-        time.sleep(0.02)
-    assert status["State"] == "SUCCEEDED", status
-    pages = client.get_paginator("get_query_results").paginate(QueryExecutionId=query_id)
-    rows = [row["Data"] for page in pages for row in page["ResultSet"]["Rows"]]
-    names = [cell["VarCharValue"] for cell in rows[0]] if rows else []
-    return [dict(zip(names, (cell.get("VarCharValue") for cell in row), strict=True)) for row in rows[1:]]
+def view_rows(sql: str) -> list[dict[str, str | None]]:
+    """The rows that Athena returns, by column."""
+    names, *values = athena.rows(sql)
+    return [dict(zip(names, row, strict=True)) for row in values]
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +25,13 @@ def gold(stack, tmp_path_factory):
     made = published.make(tmp_path_factory.mktemp("marketplace"))
     published.publish_all(made, "views")
     for file in FILES:
-        athena(file.read_text())
+        athena.rows(file.read_text())
     return made
 
 
 def view(name: str, like: pl.DataFrame) -> pl.DataFrame:
     """A view's rows with the columns and types of the expected frame, in its order."""
-    rows = athena(f"SELECT {', '.join(like.columns)} FROM vitrine.{name}")
+    rows = view_rows(f"SELECT {', '.join(like.columns)} FROM vitrine.{name}")
     found = pl.DataFrame(rows, schema=dict.fromkeys(like.columns, pl.String)).cast(dict(like.schema))
     return found.sort(like.columns)
 
@@ -155,6 +145,6 @@ def test_customer_segments(gold):
 
 
 def test_all_money_is_in_the_months(gold):
-    ((total),) = athena("SELECT sum(revenue) AS revenue, sum(freight) AS freight FROM vitrine.sales_by_month")
+    ((total),) = view_rows("SELECT sum(revenue) AS revenue, sum(freight) AS freight FROM vitrine.sales_by_month")
     sold = gold["wide_sales"].filter(SOLD)
     assert (Decimal(total["revenue"]), Decimal(total["freight"])) == (sold["price"].sum(), sold["freight_value"].sum())
