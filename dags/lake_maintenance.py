@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 import pendulum
-from airflow.providers.amazon.aws.operators.glue import GlueJobOperator
 from airflow.sdk import CronTriggerTimetable, dag, task_group
 
+from include.lakehouse.job import LakehouseJobOperator
 from include.maintenance import tasks
 from include.maintenance.retention import LAYERS
 from include.tags import Tag
@@ -60,7 +60,7 @@ def lake_maintenance():
 
     @task_group
     def compaction(partition):
-        rewrite = GlueJobOperator(
+        rewrite = LakehouseJobOperator(
             task_id="rewrite",
             job_name="vitrine-compact",
             script_args={
@@ -68,12 +68,6 @@ def lake_maintenance():
                 "--target": found("target") + "-{{ ti.try_number }}/",
                 "--report": found("report") + "-{{ ti.try_number }}.json",
             },
-            resume_glue_job_on_retry=True,
-            stop_job_run_on_kill=True,
-            waiter_delay=2,
-            waiter_max_attempts=1800,
-            deferrable=True,
-            retries=2,
             map_index_template=found("label"),
         )
         tasks.switch_partition.override(map_index_template=found("label"))(partition, rewrite.output)

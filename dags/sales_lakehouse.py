@@ -3,12 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 from airflow.providers.amazon.aws.operators.athena import AthenaOperator
-from airflow.providers.amazon.aws.operators.glue import GlueJobOperator
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task_group
 
 from include.lakehouse import tasks
 from include.lakehouse.assets import LANDED
 from include.lakehouse.audit import TableAuditOperator
+from include.lakehouse.job import LakehouseJobOperator
 from include.lakehouse.plan import PARAMS
 from include.tags import Tag
 
@@ -49,10 +49,10 @@ def pulled(task_id: str, key: str) -> str:
     return f"{{{{ ti.xcom_pull('{task_id}', key='{key}') }}}}"
 
 
-def build(layer: str, **arguments: str) -> GlueJobOperator:
+def build(layer: str, **arguments: str) -> LakehouseJobOperator:
     """The task that runs a layer's job, to a version of its own at every try."""
     version, lake, attempt = pulled("plan", "version"), pulled("plan", "lake"), "{{ ti.try_number }}"
-    return GlueJobOperator(
+    return LakehouseJobOperator(
         task_id="build",
         job_name=f"vitrine-{layer}",
         script_args={
@@ -61,12 +61,6 @@ def build(layer: str, **arguments: str) -> GlueJobOperator:
             "--report": f"s3://{lake}/{tasks.RUNS}/{version}/{layer}-{attempt}.json",
             **arguments,
         },
-        resume_glue_job_on_retry=True,
-        stop_job_run_on_kill=True,
-        waiter_delay=2,
-        waiter_max_attempts=1800,
-        deferrable=True,
-        retries=2,
     )
 
 
@@ -84,7 +78,7 @@ def sales_lakehouse():
     plan = tasks.plan_run.override(task_id="plan")()
     athena = {"workgroup": "vitrine", "sleep_time": 1, "deferrable": True, "retries": 2}
 
-    def checked(layer: str, publish, **arguments: str) -> GlueJobOperator:
+    def checked(layer: str, publish, **arguments: str) -> LakehouseJobOperator:
         run, checks = build(layer, **arguments), tasks.stage(layer, plan)
         audit = TableAuditOperator.partial(task_id="audit", map_index_template="{{ task.table }}", **athena)
         run >> checks

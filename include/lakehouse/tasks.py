@@ -4,13 +4,12 @@ import json
 import logging
 from collections.abc import Iterable
 from datetime import date
-from functools import cache
 from typing import Any, Literal
 
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-from airflow.sdk import Variable, task
+from airflow.sdk import task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from include import aws
 from include.lakehouse import candidates, landing, plan, publish, quality
 from include.lakehouse.assets import GOLD
 from include.sql import SQL
@@ -23,26 +22,20 @@ PLAN = "plan"
 SNAPSHOT = "silver.snapshot"
 
 
-# A client takes a tenth of a second to make, and a task needs it more than once.
-@cache
-def _client(service: str) -> Any:
-    return AwsBaseHook(aws_conn_id="aws_default", client_type=service).get_conn()
-
-
 def _read(uri: str) -> Any:
     bucket, key = versions.split(uri)
-    return json.load(_client("s3").get_object(Bucket=bucket, Key=key)["Body"])
+    return json.load(aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"])
 
 
 def _write(uri: str, value: Any) -> str:
     bucket, key = versions.split(uri)
-    _client("s3").put_object(Bucket=bucket, Key=key, Body=json.dumps(value).encode())
+    aws.client("s3").put_object(Bucket=bucket, Key=key, Body=json.dumps(value).encode())
     return uri
 
 
 def _run(layer: str, run_id: str) -> tuple[str, dict[str, Any]]:
     """Version and report of a Glue run."""
-    given = _client("glue").get_job_run(JobName=f"vitrine-{layer}", RunId=run_id)["JobRun"]["Arguments"]
+    given = aws.client("glue").get_job_run(JobName=f"vitrine-{layer}", RunId=run_id)["JobRun"]["Arguments"]
     return given["--version"], _read(given["--report"])
 
 
@@ -53,14 +46,14 @@ def _version(layer: str, ti: Any) -> tuple[str, dict[str, Any]]:
 @task(multiple_outputs=True, retries=2)
 def plan_run(params: dict[str, Any], data_interval_end: Any = None, dag_run: Any = None) -> dict[str, Any]:
     """What has landed and is not in bronze yet, and where the run begins."""
-    lake, moment = Variable.get("vitrine_lake"), data_interval_end or dag_run.run_after
+    lake, moment = aws.lake(), data_interval_end or dag_run.run_after
     try:
         until = plan.load_date(params, moment)
     except plan.PlanError as error:
         raise AirflowFailException(str(error)) from error
-    glue, version = _client("glue"), plan.version(moment)
+    glue, version = aws.client("glue"), plan.version(moment)
     bronze = publish.bronze_snapshot(glue)
-    files = landing.outstanding(landing.listing(_client("s3"), lake, until), bronze.files)
+    files = landing.outstanding(landing.listing(aws.client("s3"), lake, until), bronze.files)
     current = not bronze.files or publish.published_snapshot(glue) == bronze.digest
     for file in files:
         log.info("%(key)s, %(bytes)s bytes", file)
@@ -95,7 +88,7 @@ def publish_bronze(job_run: str, planned: dict[str, Any]) -> list[str]:
         if file["status"] != "loaded" or file["rejected"]:
             log.warning("%(source_file)s: %(status)s, %(rejected)s rows rejected: %(reason)s", file)
     try:
-        return publish.publish_bronze(_client("s3"), _client("glue"), planned["lake"], report, files)
+        return publish.publish_bronze(aws.client("s3"), aws.client("glue"), planned["lake"], report, files)
     except publish.PublishError as error:
         raise AirflowFailException(str(error)) from error
 
@@ -103,7 +96,7 @@ def publish_bronze(job_run: str, planned: dict[str, Any]) -> list[str]:
 @task(multiple_outputs=True, retries=2, trigger_rule="none_failed_min_one_success")
 def snapshot(planned: dict[str, Any], ti: Any) -> dict[str, Any]:
     """Fixes which versions of bronze the run reads from here on."""
-    bronze = publish.bronze_snapshot(_client("glue"))
+    bronze = publish.bronze_snapshot(aws.client("glue"))
     uri = f"s3://{planned['lake']}/{RUNS}/{planned['version']}/snapshot-{ti.try_number}.json"
     return {"inputs": _write(uri, bronze.locations), "digest": bronze.digest, "rows": bronze.rows}
 
@@ -111,7 +104,7 @@ def snapshot(planned: dict[str, Any], ti: Any) -> dict[str, Any]:
 @task(retries=2)
 def stage(layer: Literal["silver", "gold"], planned: dict[str, Any], ti: Any) -> list[dict[str, str]]:
     """Makes the tables that a job wrote readable for their checks; the checks, table by table."""
-    glue, lake = _client("glue"), planned["lake"]
+    glue, lake = aws.client("glue"), planned["lake"]
     version, report = _version(layer, ti)
     names = candidates.names(version, [layer])
     reports: dict[str, Any] = {layer: report}
@@ -129,7 +122,7 @@ def stage(layer: Literal["silver", "gold"], planned: dict[str, Any], ti: Any) ->
 @task(multiple_outputs=True, retries=2, max_active_tis_per_dag=1)
 def publish_silver(planned: dict[str, Any], verdicts: list[dict[str, str]], ti: Any) -> dict[str, Any]:
     """Points the silver tables and their quarantine at the checked version."""
-    glue, digest = _client("glue"), ti.xcom_pull(SNAPSHOT, key="digest")
+    glue, digest = aws.client("glue"), ti.xcom_pull(SNAPSHOT, key="digest")
     version, report = _version("silver", ti)
     _skip_if_superseded(glue, digest)
     for table in contract.of_layer("silver"):
@@ -143,7 +136,7 @@ def publish_gold(
     planned: dict[str, Any], verdicts: list[dict[str, str]], ti: Any, outlet_events: Any
 ) -> dict[str, Any]:
     """Points the gold tables at the checked version, partition by partition where bytes have changed."""
-    s3, glue, digest = _client("s3"), _client("glue"), ti.xcom_pull(SNAPSHOT, key="digest")
+    s3, glue, digest = aws.client("s3"), aws.client("glue"), ti.xcom_pull(SNAPSHOT, key="digest")
     version, report = _version("gold", ti)
     _skip_if_superseded(glue, digest)
     changed = {}
@@ -197,7 +190,9 @@ def measure(planned: dict[str, Any], ti: Any) -> dict[str, Any]:
         warnings |= ti.xcom_pull(f"{layer}.publish", key="warnings") or {}
     rows = quality.rows(reports, ti.xcom_pull(SNAPSHOT, key="rows"), warnings)
     day = date.fromisoformat(planned["load_date"])
-    quality.write(_client("s3"), _client("glue"), rows, planned["lake"], day, planned["version"], attempt=ti.try_number)
+    quality.write(
+        aws.client("s3"), aws.client("glue"), rows, planned["lake"], day, planned["version"], attempt=ti.try_number
+    )
     return quality.totals(rows)
 
 
@@ -206,4 +201,4 @@ def drop_candidates(ti: Any) -> None:
     """Takes the candidates out of the catalog, whatever became of them."""
     for layer in ("silver", "gold"):
         if ti.xcom_pull(f"{layer}.build"):
-            candidates.drop(_client("glue"), _version(layer, ti)[0], [layer])
+            candidates.drop(aws.client("glue"), _version(layer, ti)[0], [layer])

@@ -5,10 +5,10 @@ import logging
 from datetime import datetime
 from typing import Any
 
-from airflow.exceptions import AirflowFailException
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.sdk import Param, Variable, task
+from airflow.sdk.exceptions import AirflowFailException
 
+from include import aws
 from include.maintenance import compaction, retention
 from include.tables import versions
 
@@ -42,14 +42,6 @@ PARAMS = {
 }
 
 
-def _client(service: str) -> Any:
-    return AwsBaseHook(aws_conn_id="aws_default", client_type=service).get_conn()
-
-
-def _lake() -> str:
-    return Variable.get("vitrine_lake")
-
-
 def is_dry(params: dict[str, Any]) -> bool:
     """Whether the run only tells; a deployment has to say that its lake may be cleaned before anything is deleted."""
     if params["dry_run"] is not None:
@@ -65,7 +57,7 @@ def _moment(data_interval_end: datetime | None, dag_run: Any) -> datetime:
 def drop_candidates(params: dict[str, Any], data_interval_end: Any = None, dag_run: Any = None) -> list[str]:
     """Candidates that a run has left in the catalog: they would keep their versions for ever."""
     dry, moment = is_dry(params), _moment(data_interval_end, dag_run)
-    dropped = retention.drop_candidates(_client("glue"), moment, params["older_than_days"], dry_run=dry)
+    dropped = retention.drop_candidates(aws.client("glue"), moment, params["older_than_days"], dry_run=dry)
     log.info("%s %d candidates: %s", "Would drop" if dry else "Dropped", len(dropped), ", ".join(dropped) or "none")
     return dropped
 
@@ -77,7 +69,7 @@ def drop_versions(
     """Versions of a layer that are old and that nobody points at."""
     dry, moment = is_dry(params), _moment(data_interval_end, dag_run)
     swept = retention.sweep(
-        _client("s3"), _client("glue"), _lake(), layer, moment, params["older_than_days"], dry_run=dry
+        aws.client("s3"), aws.client("glue"), aws.lake(), layer, moment, params["older_than_days"], dry_run=dry
     )
     said = "would drop %d versions, %.1f MiB; %d stay" if dry else "dropped %d versions, %.1f MiB; %d stay"
     log.info(f"%s: {said}", layer, swept["versions"], swept["bytes"] / 2**20, swept["kept"])
@@ -91,24 +83,24 @@ def find_small_files(
     params: dict[str, Any], data_interval_end: Any = None, dag_run: Any = None
 ) -> list[dict[str, Any]]:
     """Partitions of many small files, each with where to rewrite it; none in a dry run, which only tells them."""
-    s3, glue, moment = _client("s3"), _client("glue"), _moment(data_interval_end, dag_run)
+    s3, glue, moment = aws.client("s3"), aws.client("glue"), _moment(data_interval_end, dag_run)
     found = [partition for table in params["compact"] for partition in compaction.find(s3, glue, table)]
     run = f"{moment:%Y%m%dT%H%M%S}"
     for partition in found:
         log.info("%(label)s: %(files)d files, %(bytes)d bytes", partition)
         partition["target"] = compaction.target(partition["source"], run)
-        partition["report"] = f"s3://{_lake()}/{RUNS}/{run}/{partition['label'].replace(' ', '-')}"
+        partition["report"] = f"s3://{aws.lake()}/{RUNS}/{run}/{partition['label'].replace(' ', '-')}"
     return [] if is_dry(params) else found
 
 
 @task(retries=2)
 def switch_partition(partition: dict[str, Any], job_run: str) -> dict[str, Any]:
     """Points the catalog at the rewritten files when their rows are those that were read."""
-    given = _client("glue").get_job_run(JobName="vitrine-compact", RunId=job_run)["JobRun"]["Arguments"]
+    given = aws.client("glue").get_job_run(JobName="vitrine-compact", RunId=job_run)["JobRun"]["Arguments"]
     bucket, key = versions.split(given["--report"])
-    report = json.load(_client("s3").get_object(Bucket=bucket, Key=key)["Body"])
+    report = json.load(aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"])
     try:
-        switched = compaction.switch(_client("glue"), partition, report)
+        switched = compaction.switch(aws.client("glue"), partition, report)
     except compaction.CompactionError as error:
         raise AirflowFailException(str(error)) from error
     if switched:

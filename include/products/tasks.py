@@ -4,10 +4,10 @@ import logging
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.athena import AthenaHook
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-from airflow.sdk import Variable, XComArg, task
+from airflow.sdk import XComArg, task
 from airflow.sdk.exceptions import AirflowFailException
 
+from include import aws
 from include.products import audit, plan, publish
 from include.products.assets import ASSETS
 from include.tables import catalog, contract
@@ -15,19 +15,11 @@ from include.tables import catalog, contract
 log = logging.getLogger(__name__)
 
 
-def _client(service: str) -> Any:
-    return AwsBaseHook(aws_conn_id="aws_default", client_type=service).get_conn()
-
-
-def _lake() -> str:
-    return Variable.get("vitrine_lake")
-
-
 @task(multiple_outputs=True, retries=2)
 def resolve_contract(params: dict[str, Any], data_interval_end: Any = None, dag_run: Any = None) -> dict[str, Any]:
     """Everything the other tasks need to know, from the run's parameters and the client's contract."""
     try:
-        return plan.plan(params, data_interval_end or dag_run.run_after, _lake())
+        return plan.plan(params, data_interval_end or dag_run.run_after, aws.lake())
     except ValueError as error:
         raise AirflowFailException(str(error)) from error
 
@@ -35,7 +27,7 @@ def resolve_contract(params: dict[str, Any], data_interval_end: Any = None, dag_
 @task(multiple_outputs=True, retries=2)
 def register(unloaded: dict[str, Any], ti: Any) -> dict[str, str]:
     """Makes the extract a partition of `sales_extract`, so that Athena can check it."""
-    table, lake, glue = contract.load("sales_extract"), _lake(), _client("glue")
+    table, lake, glue = contract.load("sales_extract"), aws.lake(), aws.client("glue")
     location = unloaded["location"]
     version = location.rstrip("/").rpartition("v=")[2]
     catalog.ensure_table(glue, table, f"s3://{lake}/raw/{table.name}/")
@@ -68,10 +60,10 @@ def choose_products(products: list[str]) -> list[str]:
 @task(multiple_outputs=True, retries=2)
 def check_output(product: str, job_id: str) -> dict[str, Any]:
     """Checks what a job wrote against the contracts of its tables."""
-    job = _client("batch").describe_jobs(jobs=[job_id])["jobs"][0]
+    job = aws.client("batch").describe_jobs(jobs=[job_id])["jobs"][0]
     output = job["parameters"]["output"]
     try:
-        rows = audit.check_product(_client("s3"), product, contract.of_product(product), output)
+        rows = audit.check_product(aws.client("s3"), product, contract.of_product(product), output)
     except audit.AuditError as error:
         raise AirflowFailException(str(error)) from error
     log.info("%s: every table keeps its contract: %s", output, rows)
@@ -86,7 +78,9 @@ def publish_output(product: str, checked: XComArg) -> XComArg:
 # One at a time: a product's tables and files are switched one after the other, and two runs must not interleave.
 @task(retries=2, max_active_tis_per_dag=1)
 def _publish(product: str, output: str, rows: dict[str, int], ti: Any, outlet_events: Any) -> dict[str, Any]:
-    files = publish.publish_product(_client("s3"), _client("glue"), contract.of_product(product), output, _lake())
+    files = publish.publish_product(
+        aws.client("s3"), aws.client("glue"), contract.of_product(product), output, aws.lake()
+    )
     client, report_date = (ti.xcom_pull("resolve_contract", key=key) for key in ("client", "report_date"))
     outlet_events[ASSETS[product]].extra = {"client": client, "report_date": report_date, "rows": rows}
     return {"version": output, "rows": rows, "files": files}

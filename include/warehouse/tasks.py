@@ -4,20 +4,16 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.sdk import Asset, task
 from airflow.sdk.exceptions import AirflowFailException
 
+from include import aws
 from include.lakehouse.assets import GOLD
 from include.products.assets import ASSETS as PRODUCTS
 from include.tables import contract
 from include.warehouse import check, files, plan
 
 log = logging.getLogger(__name__)
-
-
-def _client(service: str) -> Any:
-    return AwsBaseHook(aws_conn_id="aws_default", client_type=service).get_conn()
 
 
 def extras(events: Mapping[Asset, Any] | None, asset: Asset) -> list[dict[str, Any]]:
@@ -29,7 +25,7 @@ def extras(events: Mapping[Asset, Any] | None, asset: Asset) -> list[dict[str, A
 @task(retries=2)
 def plan_redshift(triggering_asset_events: Any = None) -> list[dict[str, Any]]:
     """The gold tables that changed, or, in a run that no event started, all that are published."""
-    s3, glue, told = _client("s3"), _client("glue"), triggering_asset_events or {}
+    s3, glue, told = aws.client("s3"), aws.client("glue"), triggering_asset_events or {}
     loads = []
     for name, asset in GOLD.items():
         events = extras(told, asset)
@@ -51,7 +47,7 @@ def plan_snowflake(loads: list[dict[str, Any]], triggering_asset_events: Any = N
     """What of the gold tables goes to Snowflake too, and the scores of the clients whose reports are new."""
     scores = extras(triggering_asset_events, PRODUCTS["clv"]) if triggering_asset_events else None
     customers = [plan.customer_rfm(load) for load in loads if load["table"] == plan.RFM]
-    return _told(customers + plan.clv(_client("s3"), _client("glue"), scores))
+    return _told(customers + plan.clv(aws.client("s3"), aws.client("glue"), scores))
 
 
 def _told(loads: list[dict[str, Any]]) -> list[dict[str, Any]]:

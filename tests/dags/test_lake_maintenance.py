@@ -65,6 +65,16 @@ def test_a_run_only_tells_until_it_is_told_otherwise(run_dag, partition, caplog)
     assert len(files("raw/sales/client=drogaria/v=lost/")) == 10
 
 
+def test_small_files_become_few_and_the_old_ones_stay(run_dag, partition):
+    before = partition()
+    assert run_dag(DAG, dry_run=False).state == "success"
+    assert partition() != before
+    assert len(files(before)) == 10
+    (key,) = files(partition())
+    rows = pl.read_parquet(io.BytesIO(boto3.client("s3").get_object(Bucket=LAKE, Key=key)["Body"].read()))
+    assert rows["order_id"].to_list() == [f"{number}-{line}" for number in range(10) for line in range(50)]
+
+
 def test_a_parameter_beats_the_deployments_variable(monkeypatch):
     from include.maintenance import tasks
 
@@ -76,15 +86,13 @@ def test_a_parameter_beats_the_deployments_variable(monkeypatch):
     assert not tasks.is_dry({"dry_run": False})
 
 
-def test_a_run_a_month_later_rewrites_small_files_and_drops_what_nobody_points_at(run_dag, partition):
+def test_a_run_a_month_later_drops_what_nobody_points_at(run_dag, partition):
     from airflow.dag_processing.dagbag import DagBag
 
-    before = partition()
+    published = files(partition())
     dag = DagBag(dag_folder=DAGS / f"{DAG}.py", bundle_name="dags-folder").dags[DAG]
     run = dag.test(logical_date=datetime.now(UTC) + timedelta(days=30), run_conf={"dry_run": False})
     assert str(run.state) == "success"
-    assert partition() != before
-    (key,) = files(partition())
-    rows = pl.read_parquet(io.BytesIO(boto3.client("s3").get_object(Bucket=LAKE, Key=key)["Body"].read()))
-    assert rows["order_id"].to_list() == [f"{number}-{line}" for number in range(10) for line in range(50)]
     assert files("raw/sales/client=drogaria/v=lost/") == []
+    assert files("raw/sales/client=drogaria/v=many/") == []
+    assert files(partition()) == published
