@@ -199,6 +199,10 @@ def test_env_is_what_a_dag_needs_and_nothing_else(stack: Stack) -> None:
         "AIRFLOW__CORE__DAGS_FOLDER",
         "AIRFLOW__CORE__LOAD_EXAMPLES",
         "AIRFLOW__CORE__PARALLELISM",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+        "AIRFLOW__OPENLINEAGE__DISABLE_SOURCE_CODE",
+        "AIRFLOW__OPENLINEAGE__NAMESPACE",
+        "AIRFLOW__OPENLINEAGE__TRANSPORT",
         "PYTHONPATH",
     }
     assert variables["AIRFLOW_VAR_VITRINE_LAKE"] == "vitrine-lake"
