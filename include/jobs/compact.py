@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from include.jobs import arguments, lake
+from include.tables import versions
 
 ROWS = 131_072
 """Rows of a row group, and of what is held in memory at once."""
@@ -37,10 +38,10 @@ def compact(s3: Any, source: str, target: str) -> dict[str, Any]:
         FileExistsError: something lies below the target.
         FileNotFoundError: nothing lies below the source.
     """
-    if _keys(s3, target):
+    if versions.files(s3, target):
         raise FileExistsError(f"{target} is not empty: give every try a target of its own")
-    bucket, prefix = _split(source)
-    keys = [key for key in _keys(s3, source) if key.endswith(".parquet")]
+    bucket, prefix = versions.split(source)
+    keys = [file.key for file in versions.files(s3, source) if file.key.endswith(".parquet")]
     if not keys:
         raise FileNotFoundError(f"no Parquet file below {source}")
     rows_in = rows_out = files_out = 0
@@ -52,7 +53,7 @@ def compact(s3: Any, source: str, target: str) -> dict[str, Any]:
             whole = Path(scratch) / "whole"
             _write(files, whole)
             lake.upload(s3, whole, place)
-            written = _download(s3, *_split(place), Path(scratch) / "written")
+            written = _download(s3, *versions.split(place), Path(scratch) / "written")
             rows_in += sum(pq.read_metadata(file).num_rows for file in files)
             rows_out += pq.read_metadata(written).num_rows
             equal = equal and same_rows(files, [written])
@@ -95,20 +96,9 @@ def _even(files: Sequence[Path]) -> Iterator[pa.Table]:
         yield pa.concat_tables(held).combine_chunks()
 
 
-def _keys(s3: Any, location: str) -> list[str]:
-    bucket, prefix = _split(location)
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    return sorted(item["Key"] for page in pages for item in page.get("Contents", []))
-
-
 def _download(s3: Any, bucket: str, key: str, target: Path) -> Path:
     s3.download_file(bucket, key, str(target))
     return target
-
-
-def _split(uri: str) -> tuple[str, str]:
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return bucket, key
 
 
 def main() -> None:

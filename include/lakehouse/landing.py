@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
+from functools import cache
 from typing import Any, NamedTuple
 
 from include.tables import contract
@@ -58,8 +59,9 @@ def _match(key: str) -> tuple[str, str]:
     return found[1], found[2]
 
 
-def _tables() -> set[str]:
-    return {table.name for table in contract.of_layer("silver")}
+@cache
+def _tables() -> frozenset[str]:
+    return frozenset(table.name for table in contract.of_layer("silver"))
 
 
 def listing(s3: Any, lake: str, until: date) -> list[Landed]:
