@@ -14,6 +14,7 @@ UV_VERSION := 0.13.9
 UV := .tools/bin/uv
 PYTHON := .venv/bin/python
 ALGORITHMS := .venv-algorithms/bin/python
+FLINK := .venv-flink/bin/python
 
 # Where it is set, every Airflow command compiles all its imports again: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
@@ -37,13 +38,19 @@ $(UV):
 	@touch $@
 
 .venv/.tests-installed: .venv/.installed
-	@echo "Installing Spark for the tests"
-	@$(UV) sync --frozen --quiet --group spark
+	@echo "Installing Spark and Dask for the tests"
+	@$(UV) sync --frozen --quiet --group spark --group dask
 	@touch $@
 
 .venv-algorithms/.installed: pyproject.toml uv.lock | $(UV)
 	@echo "Installing the environment of the algorithms image"
 	@UV_PROJECT_ENVIRONMENT=.venv-algorithms $(UV) sync --frozen --quiet --only-group algorithms
+	@touch $@
+
+.venv-flink/.installed: tests/include/sql/flink/requirements.txt | $(UV)
+	@echo "Installing Flink for its tests"
+	@$(UV) venv --quiet --clear --python 3.12 .venv-flink
+	@$(UV) pip install --quiet --python $(FLINK) --requirement $<
 	@touch $@
 
 .venv-algorithms/.warm: .venv-algorithms/.installed $(wildcard include/algorithms/*.py)
@@ -85,11 +92,16 @@ cluster-spark-down: ## Stop the Spark cluster
 
 .PHONY: test
 test: setup .venv/.tests-installed ## Run all tests; ARGS="-n 0 tests/local" runs some
-	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-long
-test-long: setup .venv/.tests-installed ## Run the tests that take minutes each: runs at once under a scheduler, a Spark cluster
+test-long: setup .venv/.tests-installed ## Run the tests that take minutes each: runs at once under a scheduler, a Spark cluster, the streams in trouble
 	@$(PYTHON) -m pytest -m long $(ARGS)
+
+.PHONY: test-flink
+test-flink: .venv-flink/.installed ## Run Flink SQL on files and compare it with the window core; needs Java 17
+	@java -version 2>/dev/null || test -x "$$JAVA_HOME/bin/java" || { echo "There is no Java; install version 17 (Debian, Ubuntu: openjdk-17-jre-headless)"; exit 1; }
+	@$(FLINK) -m pytest -p no:cacheprovider --confcutdir tests/include/sql/flink $(ARGS) tests/include/sql/flink
 
 .PHONY: lint
 lint: setup ## Style, types, SQL and lock

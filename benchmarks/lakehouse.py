@@ -176,7 +176,7 @@ def _processor_seconds() -> float:
 
 def through_glue(scale: float, directory: Path) -> None:
     """Runs landing → bronze → silver → gold through the local Glue; prints seconds, rows and peak MiB of each run."""
-    from local import deploy, endpoints
+    from local import endpoints
     from local.aws import cloudformation, s3
     from local.aws.server import Server
     from local.aws.settings import Settings, client
@@ -184,8 +184,8 @@ def through_glue(scale: float, directory: Path) -> None:
 
     server = Server(Settings(directory / f"stack-{scale:g}", 0)).start()
     try:
+        endpoints.upload_code()
         cloudformation.deploy(endpoints.TEMPLATE, "vitrine", endpoints.template_parameters())
-        deploy.upload(client("s3"), LAKE)
         made = marketplace.generate(s3.path(LAKE, f"landing/olist/{UNTIL}/"), scale)
         s3.adopt(LAKE, "landing/")
         listed = client("s3").list_objects_v2(Bucket=LAKE, Prefix="landing/")["Contents"]

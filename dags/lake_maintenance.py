@@ -72,8 +72,10 @@ def lake_maintenance():
         )
         tasks.switch_partition.override(map_index_template=found("label"))(partition, rewrite.output)
 
-    compaction.expand(partition=tasks.find_small_files())
-    tasks.drop_candidates() >> tasks.drop_versions.expand(layer=list(LAYERS))
+    small = tasks.find_small_files()
+    # What compaction leaves behind goes with a later run: who reads it can finish.
+    tasks.drop_candidates() >> tasks.drop_versions.expand(layer=list(LAYERS)) >> small
+    compaction.expand(partition=small)
 
 
 lake_maintenance()

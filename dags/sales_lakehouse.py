@@ -8,7 +8,7 @@ from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task_gro
 from include.lakehouse import tasks
 from include.lakehouse.assets import LANDED
 from include.lakehouse.audit import TableAuditOperator
-from include.lakehouse.job import LakehouseJobOperator
+from include.lakehouse.job import LakehouseJobOperator, pulled
 from include.lakehouse.plan import PARAMS
 from include.tags import Tag
 
@@ -25,6 +25,7 @@ Turns the files that a marketplace delivers into a wide table of sales, checked 
 
 Runs when files land (S3 tells the asset `landing.olist`) and every morning; both load whatever landed up to the
 day of the run and is not in bronze yet, so late files need nobody's care. With nothing new it ends at once.
+
 **Reads** `s3://<lake>/landing/olist/<YYYY-MM-DD>/`. **Writes** versions below `bronze/`, `silver/`, `gold/`,
 `quarantine/`, `deliveries/` and `quality/` of the lake; the databases `vitrine_bronze`, `vitrine_silver`,
 `vitrine_quarantine`, and in `vitrine` the gold tables, the serving views, `deliveries` and `quality`.
@@ -42,11 +43,6 @@ runs at once are safe: a run whose inputs another has overtaken leaves the publi
 - **`audit`** of a table fails: its message names the check, the count, and the line of the contract. Nothing of that
   layer was published. Mend the transform or the contract, then trigger with `rebuild`.
 - **`publish`** is skipped: a run with newer files has taken over. Look whether that run ended well."""
-
-
-def pulled(task_id: str, key: str) -> str:
-    """The template of what a task has said."""
-    return f"{{{{ ti.xcom_pull('{task_id}', key='{key}') }}}}"
 
 
 def build(layer: str, **arguments: str) -> LakehouseJobOperator:
@@ -88,7 +84,7 @@ def sales_lakehouse():
     @task_group
     def bronze():
         run = build("bronze", **{"--files": pulled("plan", "files")})
-        tasks.publish_bronze.override(task_id="publish")(run.output, plan)
+        run >> tasks.publish_bronze.override(task_id="publish")(plan)
 
     @task_group
     def silver():

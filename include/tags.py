@@ -15,3 +15,5 @@ class Tag(StrEnum):
     REDSHIFT = "redshift"
     LAKEHOUSE = "lakehouse"
     MAINTENANCE = "maintenance"
+    STREAMS = "streams"
+    WEB = "web"

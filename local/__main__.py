@@ -6,6 +6,7 @@ import shlex
 import sys
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from local import stack
 from local.aws.settings import LOOPBACK, Image
@@ -94,6 +95,15 @@ def command_line() -> argparse.ArgumentParser:
     )
     land.set_defaults(run=_land)
 
+    _add_produce(commands, shared)
+    looked_up = commands.add_parser(
+        "orders", parents=[shared], help="look up a customer's orders", description=_orders.__doc__
+    )
+    looked_up.add_argument("customer", metavar="CUSTOMER", help="as in the stream's field Customer")
+    looked_up.add_argument("--limit", type=int, default=20, help="lines on a page (default: %(default)s)")
+    looked_up.add_argument("--page", metavar="TOKEN", help="which page: what the page before it ends with")
+    looked_up.set_defaults(run=_orders)
+
     shown = commands.add_parser("show", parents=[shared, client], help="show a report", description=_show.__doc__)
     shown.add_argument(
         "--report-date", type=date.fromisoformat, metavar="YYYY-MM-DD", help="of which day (default: the latest report)"
@@ -108,6 +118,30 @@ def command_line() -> argparse.ArgumentParser:
     ):
         commands.add_parser(command, parents=[shared], help=summary, description=run.__doc__).set_defaults(run=run)
     return parser
+
+
+def _add_produce(commands: Any, shared: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "produce", parents=[shared], help="send records to a stream", description=_produce.__doc__
+    )
+    parser.add_argument("stream", choices=("clickstream", "orders", "positions", "weblogs"))
+    parser.add_argument("--rate", type=float, default=50.0, help="records a second, 0 for a burst (default: 50)")
+    parser.add_argument("--count", type=int, help="how many (default: all of a file, or until interrupted)")
+    parser.add_argument("--resume", action="store_true", help="go on after the last record that was acknowledged")
+    # Without defaults: a run that is resumed has its own, and only what is named must agree with them.
+    for option, kind, summary in (
+        ("--file", str, "replay it: a sales file in the columns of online_retail, or an Apache log"),
+        ("--seed", int, "of what is generated and injected (default: 1)"),
+        ("--start", str, "time of the first record, ISO 8601, UTC (default: now, or so that a burst ends now)"),
+        ("--duplicates", float, "share of records sent twice"),
+        ("--disorder", float, "seconds within which records are shuffled"),
+        ("--lateness", float, "share of records held back by --late-by"),
+        ("--late-by", float, "seconds (default: 300)"),
+        ("--poison", float, "share of records each followed by an unusable one"),
+        ("--burst-orders", int, "so many orders within one second, in the middle of --count"),
+    ):
+        parser.add_argument(option, type=kind, help=summary)
+    parser.set_defaults(run=_produce)
 
 
 def _folder(text: str) -> Path:
@@ -171,9 +205,46 @@ def _land(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _produce(arguments: argparse.Namespace) -> int:
+    """Send records to a stream of the running stack, and print what was sent and injected, as JSON."""
+    running = stack.require_running(arguments.state)
+    from rich.console import Console
+
+    from local import produce
+    from local.aws import settings
+
+    settings.use(settings.Settings(arguments.state, running.port))
+    names = ("file", "seed", "start", "duplicates", "disorder", "lateness", "late_by", "poison", "burst_orders")
+    made_of = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    options = produce.Options(arguments.stream, arguments.rate, arguments.count, arguments.resume, made_of)
+    kinesis = settings.client("kinesis")
+    try:
+        if arguments.stream == "positions" and produce.furnish(settings.client("s3")):
+            print(f"s3://{stack.LAKE}/{produce.ESTABLISHMENTS}: the establishments of the city", file=sys.stderr)
+        stop = produce.interruptible()
+        produce.report(produce.produce(arguments.state, kinesis, options, stop, Console(stderr=True)))
+    except produce.ProduceError as error:
+        raise stack.StackError(str(error)) from error
+    return 0
+
+
+def _orders(arguments: argparse.Namespace) -> int:
+    """Look up a customer's lines in the order history, page by page."""
+    running = stack.require_running(arguments.state)
+    from local import orders
+    from local.aws import settings
+
+    settings.use(settings.Settings(arguments.state, running.port))
+    try:
+        orders.show(settings.client("dynamodb"), arguments.customer, arguments.limit, arguments.page)
+    except orders.LookUpError as error:
+        raise stack.StackError(str(error)) from error
+    return 0
+
+
 def _run(arguments: argparse.Namespace) -> int:
     """Start the stack if none runs, load a client's sales, run the DAGs, and show what was published."""
-    from local import airflow, lakehouse, load, run, show
+    from local import airflow, lakehouse, load, run, show, streams
 
     def started() -> stack.Running:
         found = stack.running(arguments.state)
@@ -181,7 +252,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     try:
         run.run(arguments.state, started, arguments.client, arguments.sales, arguments.scale)
-    except (load.LoadError, lakehouse.LandError, airflow.RunError, show.ShowError) as error:
+    except (load.LoadError, lakehouse.LandError, airflow.RunError, show.ShowError, streams.StreamsError) as error:
         raise stack.StackError(str(error)) from error
     return 0
 

@@ -7,8 +7,12 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -23,7 +27,10 @@ SAID = (
     re.compile(r"^\S+ \[\w+ *\] \S+ \S+ \w+ include\.algorithms\.(.*?) +\[airflow\.task\.operators\.include\."),
     re.compile(r"^[\w.]+\.(\w+(?:Exception|Error): .+)"),
 )
-WIDTH = 110
+WIDTH = 100
+# What hooks collect is never forgotten within a process: in a run of `dags test`, every task would tell again the
+# statements of all before it. Operators tell their own.
+EMISSION = {"hook_lineage": False, "include_source_code": False}
 
 
 class RunError(RuntimeError):
@@ -47,7 +54,9 @@ def settings(state: Path) -> dict[str, str]:
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__OPENLINEAGE__NAMESPACE": "vitrine",
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(lineage),
-        "AIRFLOW__OPENLINEAGE__DISABLE_SOURCE_CODE": "True",
+        "AIRFLOW__OPENLINEAGE__EMISSION_POLICY": json.dumps([{"scope": {}, "controls": EMISSION}]),
+        # A fork imports everything anew at each event.
+        "AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD": "True",
         "PYTHONPATH": str(REPOSITORY),
     }
 
@@ -61,23 +70,89 @@ def migrate(state: Path, environment: dict[str, str]) -> None:
         marker.touch()
 
 
-def run_dag(dag_id: str, conf: dict[str, object], state: Path, environment: dict[str, str]) -> None:
+def run_dag(
+    dag_id: str,
+    conf: dict[str, object],
+    state: Path,
+    environment: dict[str, str],
+    begun: Callable[[], None] = lambda: None,
+    logical_date: datetime | None = None,
+) -> None:
     """Runs a DAG once in the foreground, as `airflow dags test` does, with a line for every task.
+
+    Args:
+        dag_id: The DAG.
+        conf: Its params.
+        state: The stack's state directory.
+        environment: Of the process.
+        begun: Called as the first task starts.
+        logical_date: Of the run, from which its data interval follows; now by default.
 
     Raises:
         RunError: the run failed; the message names the failed tasks and the log.
     """
     log = state / "logs" / f"{dag_id}.log"
-    command = [str(AIRFLOW), "dags", "test", dag_id, "--conf", json.dumps(conf)]
+    dated = [logical_date.isoformat()] if logical_date else []
+    command = [str(AIRFLOW), "dags", "test", dag_id, *dated, "--conf", json.dumps(conf)]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
-        failed = list(_followed(process, log))
+        failed = list(_followed(dag_id, process, log, begun))
     if process.returncode:
         raise RunError(f"{dag_id} failed{': ' + ', '.join(failed) if failed else ''}; its log: {log}")
 
 
-def _followed(process: subprocess.Popen[str], log: Path) -> Iterator[str]:
+@dataclass(frozen=True)
+class Run:
+    """A run of a DAG, to be done.
+
+    Attributes:
+        dag_id: The DAG.
+        conf: Its params.
+        logical_date: From which its data interval follows; now by default.
+    """
+
+    dag_id: str
+    conf: dict[str, object] = field(default_factory=dict)
+    logical_date: datetime | None = None
+
+
+def run_side_by_side(chains: Sequence[Sequence[Run]], state: Path, environment: dict[str, str]) -> list[str]:
+    """Runs DAGs at the same time, those of a chain one after the other.
+
+    Args:
+        chains: The runs.
+        state: The stack's state directory.
+        environment: Of the processes.
+
+    Returns:
+        How those failed that did; what follows in their chain was not run.
+    """
+
+    def follow(chain: Sequence[Run], begun: threading.Event) -> None:
+        try:
+            for run in chain:
+                run_dag(run.dag_id, run.conf, state, environment, begun.set, run.logical_date)
+        finally:
+            begun.set()
+
+    with ThreadPoolExecutor(len(chains)) as beside:
+        followed: list[Future[None]] = []
+        for chain in chains:
+            begun = threading.Event()
+            followed.append(beside.submit(follow, chain, begun))
+            # Before its first task, a run enters all DAGs into Airflow's database; two must not do that at once.
+            begun.wait()
+    failures = []
+    for future in followed:
+        try:
+            future.result()
+        except RunError as error:
+            failures.append(str(error))
+    return failures
+
+
+def _followed(dag_id: str, process: subprocess.Popen[str], log: Path, begun: Callable[[], None]) -> Iterator[str]:
     """Writes the log, prints a line for each task as it ends, and yields the tasks that failed."""
     began, task_state = time.monotonic(), ""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -86,15 +161,17 @@ def _followed(process: subprocess.Popen[str], log: Path) -> Iterator[str]:
             file.write(line)
             if STARTED.search(line):
                 began, task_state = time.monotonic(), ""
+                begun()
             elif match := ENDED.search(line):
-                print(f"  {task_state:8} {match[1]:28} {time.monotonic() - began:5.1f} s", flush=True)
+                seconds = time.monotonic() - began
+                print(f"  {dag_id:18} {task_state:8} {match[1]:26} {seconds:5.1f} s", flush=True)
                 if task_state == "failed":
                     yield match[1]
             elif match := STATE.search(line):
                 task_state = match[1]
             elif match := next(filter(None, (pattern.match(line) for pattern in SAID)), None):
                 said = match[1]
-                print(f"           {said if len(said) <= WIDTH else said[: WIDTH - 1] + '…'}", flush=True)
+                print(f"  {dag_id:18} {said if len(said) <= WIDTH else said[: WIDTH - 1] + '…'}", flush=True)
 
 
 def standalone(state: Path, environment: dict[str, str]) -> int:

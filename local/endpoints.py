@@ -15,6 +15,7 @@ from local.aws.server import SelfTestError, Server
 from local.aws.settings import Settings
 from local.stack import LAKE, REPOSITORY, START_SECONDS, STOP_SECONDS, aws_environment, snowflake_answers
 
+CODE = "vitrine-code"
 TEMPLATE = REPOSITORY / "include" / "infra" / "vitrine.yaml"
 
 
@@ -45,8 +46,8 @@ class Endpoints(contextlib.ExitStack):
             self._snowflake = _Snowflake(self._settings, self._snowflake_port)
             self.callback(self._snowflake.stop)
             self.callback(Server(self._settings).start().stop)
+            upload_code()
             cloudformation.deploy(TEMPLATE, "vitrine", template_parameters())
-            deploy.upload(settings.client("s3"), LAKE)
             self._snowflake.wait_until_healthy(self._stop)
         except (OSError, PluggingError, SelfTestError, cloudformation.DeploymentError) as error:
             self.close()
@@ -61,6 +62,14 @@ class Endpoints(contextlib.ExitStack):
         self._snowflake.check()
 
 
+def upload_code() -> None:
+    """Puts the code of jobs and functions where the template looks for it."""
+    s3 = settings.client("s3")
+    with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+        s3.create_bucket(Bucket=CODE)
+    deploy.upload(s3, CODE)
+
+
 def template_parameters() -> dict[str, str]:
     """The template's parameters for this account, whose network is moto's default VPC."""
     ec2 = settings.client("ec2")
@@ -69,7 +78,9 @@ def template_parameters() -> dict[str, str]:
         "SecurityGroups": ",".join(group["GroupId"] for group in ec2.describe_security_groups()["SecurityGroups"]),
         "LakeBucketName": LAKE,
         "ImageTag": "latest",
-        "JobsVersion": deploy.version(),
+        "CodeBucketName": CODE,
+        "CodeVersion": deploy.version(),
+        "SearchUrl": f"{settings.current().endpoint}{settings.SEARCH}",
         # Given although it is the default: moto doesn't make a list of a default.
         "InstanceTypes": "optimal",
         "RequireTls": "false",

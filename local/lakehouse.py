@@ -84,22 +84,22 @@ def show(day: date, console: Console | None = None) -> None:
     """
     console = console or terminal()
     layers = new_table(f"Lakehouse, deliveries up to {day}", "layer", ">tables", ">rows", ">rejected")
-    for layer, tables, rows, rejected in _query(_LAYERS.format(day=day)):
+    for layer, tables, rows, rejected in query(_LAYERS.format(day=day)):
         layers.add_row(layer, tables, f"{int(rows):,}", f"{int(rejected):,}")
     print_table(console, filled(layers))
     title = "What sells (view category_performance)"
     categories = new_table(title, "category", ">items", ">revenue, BRL", ">share", ">review", ">late")
-    for category, items, revenue, share, score, late in _query(_CATEGORIES):
+    for category, items, revenue, share, score, late in query(_CATEGORIES):
         figures = (f"{int(items):,}", f"{float(revenue):,.2f}", f"{float(share):.1%}", score, f"{float(late or 0):.1%}")
         categories.add_row(category, *figures)
     print_table(console, filled(categories))
     segments = new_table("Who buys (view customer_segments)", "segment", ">customers", ">days since", ">money, BRL")
-    for segment, customers, recency, money in _query(_SEGMENTS):
+    for segment, customers, recency, money in query(_SEGMENTS):
         segments.add_row(segment, f"{int(customers):,}", f"{float(recency):.0f}", f"{float(money):,.2f}")
     print_table(console, filled(segments))
 
 
-def _query(sql: str) -> Iterator[Any]:
+def query(sql: str) -> Iterator[Any]:
     """The rows of Athena's answer, as text."""
     athena = settings.client("athena")
     query = athena.start_query_execution(QueryString=sql, WorkGroup="vitrine")["QueryExecutionId"]

@@ -1,14 +1,14 @@
-"""The main job in one go: sales into Snowflake, files into the landing zone, the DAGs, and what came out."""
+"""Everything in one go: sales into Snowflake, files into the landing zone, the streams, the DAGs, what came out."""
 
 import contextlib
 import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
 from pathlib import Path
 
-from local import airflow, lakehouse, load, show, stack
+from local import airflow, lakehouse, load, show, stack, streams
+from local.airflow import Run
 from local.aws import settings
 from local.aws.settings import Settings
 from local.data.marketplace import UNTIL
@@ -18,7 +18,9 @@ PRODUCTS, LAKEHOUSE = "advanced_products", "sales_lakehouse"
 
 
 def run(state: Path, started: Callable[[], Running], client: str, sales: Path | None, scale: float) -> None:
-    """Loads a client's sales and a marketplace's files, runs the DAGs on them, and shows what was published.
+    """Loads a client's sales and a marketplace's files, runs the DAGs on them at once, and shows what was published.
+
+    Then come the streams: see `local.streams.run`.
 
     Args:
         state: The stack's state directory.
@@ -31,6 +33,7 @@ def run(state: Path, started: Callable[[], Running], client: str, sales: Path | 
         LoadError: The sales can't be loaded.
         LandError: The files can't be made.
         RunError: A DAG run failed; what was published all the same is shown.
+        StreamsError: The streams failed, or what they are counted by differs.
     """
     began = time.monotonic()
     # Each takes seconds and waits for no other.
@@ -46,22 +49,18 @@ def run(state: Path, started: Callable[[], Running], client: str, sales: Path | 
     landed = lakehouse.land(generating.result(), UNTIL)
     print(f"{len(landed)} files of a marketplace are in {lakehouse.LANDING}/{UNTIL}", flush=True)
     environment = {**os.environ, **stack.shell_environment(state, running)}
-    _products(state, client, loaded.report_date, environment)
-    print(f"DAG {LAKEHOUSE}", flush=True)
-    airflow.run_dag(LAKEHOUSE, {"load_date": UNTIL.isoformat()}, state, environment)
+    products = Run(PRODUCTS, {"client": client, "report_date": loaded.report_date.isoformat()})
+    failures = airflow.run_side_by_side(
+        [[products], [Run(LAKEHOUSE, {"load_date": UNTIL.isoformat()})]], state, environment
+    )
     print()
-    show.show(state, client, loaded.report_date)
-    lakehouse.show(UNTIL)
-    print(f"\nDone in {time.monotonic() - began:.0f} s. Look around: make up")
-
-
-def _products(state: Path, client: str, report_date: date, environment: dict[str, str]) -> None:
-    print(f"DAG {PRODUCTS}", flush=True)
-    try:
-        airflow.run_dag(PRODUCTS, {"client": client, "report_date": report_date.isoformat()}, state, environment)
-    except airflow.RunError:
-        # What other products published all the same; the failure is told after it.
-        with contextlib.suppress(show.ShowError):
-            print()
-            show.show(state, client, report_date)
-        raise
+    if not failures:
+        show.show(state, client, loaded.report_date)
+        lakehouse.show(UNTIL)
+        streams.run(state, running, environment)
+        print(f"\nDone in {time.monotonic() - began:.0f} s. Look around: make up")
+        return
+    # What other products published all the same; the failure is told after it.
+    with contextlib.suppress(show.ShowError):
+        show.show(state, client, loaded.report_date)
+    raise airflow.RunError("; ".join(failures))

@@ -65,6 +65,11 @@ class Running:
         """URL of the AWS endpoint."""
         return f"http://{settings.LOOPBACK}:{self.port}"
 
+    @property
+    def search_url(self) -> str:
+        """URL of the search server: OpenSearch's API."""
+        return self.endpoint + settings.SEARCH
+
 
 # ------------------------------------------------------------------------------------------------------------ running
 
@@ -284,6 +289,8 @@ def environment(state: Path, stack: Running) -> dict[str, str]:
         "AIRFLOW_CONN_AWS_DEFAULT": json.dumps({"conn_type": "aws", "extra": {"region_name": settings.REGION}}),
         "AIRFLOW_CONN_SNOWFLAKE_DEFAULT": connection.airflow_connection(stack.snowflake_port, state),
         "AIRFLOW_VAR_VITRINE_LAKE": LAKE,
+        "AIRFLOW_VAR_VITRINE_SEARCH_URL": stack.search_url,
+        "SEARCH_URL": stack.search_url,
         **connection.environment(state),
     }
 

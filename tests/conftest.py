@@ -9,8 +9,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from local import stack as local_stack
 
@@ -24,6 +26,30 @@ os.environ.update(
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
     PYTHONPATH=str(REPOSITORY),
 )
+
+
+_TOGETHER = {
+    "spark": ("tests/include/transforms/", "tests/include/jobs/test_engine.py", "tests/include/jobs/test_offers.py"),
+    "clicks": ("tests/dags/test_kinesis_to_s3.py", "tests/dags/test_speed_reconcile.py"),
+}
+
+
+class Workers(LoadFileScheduling):
+    """Gives the tests of a file to one worker, for its fixtures, and files that share more to one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((group for group, files in _TOGETHER.items() if file.startswith(files)), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Workers:
+    """Hook of pytest-xdist."""
+    return Workers(config, log)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Hook of pytest: compressed bytes may hold the time, and every worker has to name a test alike."""
+    return f"{argname}-{len(val)}-bytes" if isinstance(val, bytes) else None
 
 
 @dataclass(frozen=True)

@@ -248,6 +248,10 @@ def stack_environment(compose: Compose) -> Iterator[str]:
         told = local_stack.environment(Path(state), local_stack.Running(0, 4566, 4567))
     expected = {name: json.loads(value) if "_CONN_" in name else value for name, value in told.items()}
     expected["AWS_ENDPOINT_URL"] = "http://stack:4566"
+    del expected["SEARCH_URL"]  # for a shell's own functions
+    expected["AIRFLOW_VAR_VITRINE_SEARCH_URL"] = expected["AIRFLOW_VAR_VITRINE_SEARCH_URL"].replace(
+        "127.0.0.1", "stack"
+    )
     expected["AIRFLOW_CONN_AWS_DEFAULT"]["extra"]["config_kwargs"] = {"s3": {"addressing_style": "path"}}
     expected["AIRFLOW_CONN_SNOWFLAKE_DEFAULT"]["extra"]["host"] = "stack"
     del expected["REQUESTS_CA_BUNDLE"]  # a place of its own, which private_key checks

@@ -15,6 +15,7 @@ DOORS = {
     "include/transforms": {"dags", "plugins", "local", "airflow"},
     "include/clients": {"dags", "plugins", "local", "airflow"},
     "include/tables": {"dags", "plugins", "local", "airflow"},
+    "include/streams": {"dags", "plugins", "local", "airflow"},
 }
 
 

@@ -5,7 +5,7 @@ Both give narwhals lazy frames, so a job never asks which of them it runs on.
 
 import importlib.util
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,6 +51,18 @@ class Engine(Protocol):
         Returns:
             The rows, ready to be read again.
         """
+
+    def write_hours(self, frame: nw.LazyFrame, location: str, key: Sequence[str]) -> None:
+        """Writes a frame as one file for each hour, `at=<YYYY-MM-DD>T<HH>/`, as `write_days` does for days.
+
+        Args:
+            frame: Rows with their day `dt` and their hour `hour`, two digits.
+            location: The folder of the hours' folders.
+            key: Other columns, unique within the hour.
+        """
+
+    def take(self, rows: pa.Table) -> nw.LazyFrame:
+        """A few rows of this process as a frame."""
 
 
 @contextmanager
@@ -111,19 +123,40 @@ class OnPolars:
 
     def write_days(self, frame: nw.LazyFrame, location: str, day: str, key: Sequence[str]) -> nw.LazyFrame:
         """As `Engine.write_days`."""
+        return nw.from_native(self._parted(frame, location, [day], key, lambda keys: f"day={keys[0]}"))
+
+    def write_hours(self, frame: nw.LazyFrame, location: str, key: Sequence[str]) -> None:
+        """As `Engine.write_hours`."""
+        self._parted(frame, location, ["dt", "hour"], key, lambda keys: f"at={keys[0]}T{keys[1]}")
+
+    def take(self, rows: pa.Table) -> nw.LazyFrame:
+        """As `Engine.take`."""
+        taken: Any = self.polars.from_arrow(rows)
+        return nw.from_native(taken.lazy())
+
+    def _parted(
+        self,
+        frame: nw.LazyFrame,
+        location: str,
+        by: Sequence[str],
+        key: Sequence[str],
+        folder: Callable[[tuple[Any, ...]], str],
+    ) -> Any:
         # Sorted from a file: the memory of the joins before is free again by then.
         file = self.scratch / f"{len(list(self.scratch.iterdir()))}.parquet"
         frame.to_native().sink_parquet(file)
         rows = self.polars.scan_parquet(file)
-        days = self.polars.PartitionBy(
+        parts = self.polars.PartitionBy(
             location,
-            key=day,
+            key=by,
             include_key=True,
             approximate_bytes_per_file=None,
-            file_path_provider=lambda part: f"day={part.partition_keys.item()}/{part.index_in_partition:05}.parquet",
+            file_path_provider=lambda part: (
+                f"{folder(part.partition_keys.row(0))}/{part.index_in_partition:05}.parquet"
+            ),
         )
-        rows.sort(day, *key).sink_parquet(days, mkdir=True)
-        return nw.from_native(rows)
+        rows.sort(*by, *key).sink_parquet(parts, mkdir=True)
+        return rows
 
     def _sink(self, rows: Any, location: str) -> None:
         rows.sink_parquet(f"{location}00000.parquet", mkdir=True)
@@ -175,3 +208,19 @@ class OnSpark:
         partitioned = rows.withColumn("day", rows[day]).repartition("day").sortWithinPartitions("day", *key)
         partitioned.write.partitionBy("day").parquet(location)
         return nw.from_native(self.session.read.parquet(location).drop("day"))
+
+    def write_hours(self, frame: nw.LazyFrame, location: str, key: Sequence[str]) -> None:
+        """As `Engine.write_hours`."""
+        from pyspark.sql import functions
+
+        hour = functions.concat_ws("T", "dt", "hour")
+        parted = frame.to_native().withColumn("at", hour).repartition("at").sortWithinPartitions("at", *key)
+        parted.write.partitionBy("at").parquet(location)
+
+    def take(self, rows: pa.Table) -> nw.LazyFrame:
+        """As `Engine.take`."""
+        from pyspark.sql.pandas.types import from_arrow_schema
+
+        values = [tuple(row.values()) for row in rows.to_pylist()]
+        schema = from_arrow_schema(rows.schema, prefer_timestamp_ntz=True)
+        return nw.from_native(self.session.createDataFrame(values, schema))

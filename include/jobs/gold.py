@@ -1,12 +1,14 @@
 """Silver to gold: the wide table of sales and what is summed up from it, one sorted file for each day."""
 
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 import narwhals as nw
 
 from include.jobs import arguments, engine, lake, totals
 from include.jobs.engine import Engine
+from include.tables import versions
 from include.transforms import gold
 from include.transforms.silver import TABLES
 
@@ -43,11 +45,8 @@ def build(on: Engine, silver_version: str, bucket: str, version: str) -> dict[st
     Raises:
         NoSalesError: there are no order items.
     """
-
-    def place(name: str) -> str:
-        return f"s3://{bucket}/gold/{name}/v={version}/"
-
-    silver = {name: on.read([f"s3://{bucket}/silver/{name}/v={silver_version}/"]) for name in TABLES}
+    place = partial(versions.location, bucket, "gold", version=version)
+    silver = {name: on.read([versions.location(bucket, "silver", name, silver_version)]) for name in TABLES}
     silver["payments"], silver["reviews"] = silver.pop("order_payments"), silver.pop("order_reviews")
     made = {"wide_sales": on.write_days(gold.wide_sales(**silver), place("wide_sales"), DAY, KEYS["wide_sales"])}
     daily = gold.daily_sales(made["wide_sales"])

@@ -7,6 +7,7 @@ import narwhals as nw
 
 from include.jobs import arguments, bronze, engine, lake, totals
 from include.jobs.engine import Engine
+from include.tables import versions
 from include.transforms import silver
 from include.transforms.bronze import as_text
 from include.transforms.silver import TABLES, Silver
@@ -53,8 +54,8 @@ def build(on: Engine, inputs: Mapping[str, list[str]], bucket: str, version: str
     for name, make in BUILD.items():
         rows = on.read(inputs.get(name, []), bronze.schema(name))
         accepted, rejected = make(rows, made)
-        accepted_to = f"s3://{bucket}/silver/{name}/v={version}/"
-        rejected_to = f"s3://{bucket}/quarantine/{name}/layer=silver/delivery=all/v={version}/"
+        accepted_to = versions.location(bucket, "silver", name, version)
+        rejected_to = versions.rejected(bucket, name, version)
         on.write(accepted, accepted_to)
         # One after the other: to compute at once what both have in common takes no less time, and twice the memory.
         on.write(as_text(TABLES[name], rejected), rejected_to)

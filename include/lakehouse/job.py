@@ -1,8 +1,13 @@
-"""The Glue operator with the house's defaults."""
+"""The Glue operator with the house's defaults, and how its arguments name what other tasks said."""
 
 from typing import Any
 
 from airflow.providers.amazon.aws.operators.glue import GlueJobOperator
+
+
+def pulled(task_id: str, key: str) -> str:
+    """The template of what a task has said."""
+    return f"{{{{ ti.xcom_pull('{task_id}', key='{key}') }}}}"
 
 
 class LakehouseJobOperator(GlueJobOperator):

@@ -13,7 +13,7 @@ from datetime import date, datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from include.tables import contract
+from include.tables import contract, versions
 
 PREFIX = "landing/olist/"
 UNKNOWN = "unknown"
@@ -74,13 +74,11 @@ def listing(s3: Any, lake: str, until: date) -> list[Landed]:
         lake: name of the lake's bucket.
         until: the last load date that counts.
     """
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=lake, Prefix=PREFIX)
-    found = []
-    for item in (item for page in pages for item in page.get("Contents", [])):
-        match = _KEY.fullmatch(item["Key"])
-        if match and match[1] <= until.isoformat():
-            found.append(Landed(item["Key"], item["LastModified"], item["Size"], item["ETag"].strip('"')))
-    return found
+    return [
+        Landed(file.key, file.written, file.size, file.etag)
+        for file in versions.files(s3, f"s3://{lake}/{PREFIX}")
+        if (match := _KEY.fullmatch(file.key)) and match[1] <= until.isoformat()
+    ]
 
 
 def files_of(landed: Iterable[Landed]) -> dict[Partition, Files]:

@@ -16,6 +16,9 @@ from include.tables import catalog, contract, versions
 from include.tables.catalog import Place
 from include.tables.contract import Table
 
+Switches = dict[str, dict[tuple[str, ...], Place]]
+"""Table → partition values → where they are from now on."""
+
 
 class PublishError(RuntimeError):
     """Something stands in the way of publishing; the message says what, and what to do."""
@@ -53,38 +56,32 @@ def publish_bronze(
         PublishError: a file that a partition was built from is gone from the landing zone.
     """
     published = bronze_snapshot(glue).files
-    switches: dict[str, dict[tuple[str, ...], Place]] = defaultdict(dict)
-    done = []
+    bronze: Switches = defaultdict(dict)
+    quarantine: Switches = defaultdict(dict)
+    deliveries: dict[tuple[str, ...], Place] = {}
     for built in report["partitions"]:
         load_date, table = partition = Partition(built["load_date"], built["table"])
         if missing := published.get(partition, {}).keys() - files[partition].keys():
             _require_landed(s3, lake, partition, missing)
             continue
-        for kind in ("location", "quarantine"):
-            if built[kind]:
-                values = (load_date,) if kind == "location" else ("bronze", load_date)
-                switches[f"{kind} {table}"][values] = Place(built[kind], {})
+        if built["location"]:
+            bronze[table][(load_date,)] = Place(built["location"], {})
+        if built["quarantine"]:
+            quarantine[table]["bronze", load_date] = Place(built["quarantine"], {})
         noted = {"files": json.dumps(files[partition]), "bronze": built["location"] or "", "rows": str(built["rows"])}
-        switches["deliveries"][(load_date, table)] = Place(built["deliveries"], noted)
-        done.append(" ".join(partition))
-    # The deliveries last: they are what makes the rest count.
-    for target in sorted(switches, key=lambda name: name == "deliveries"):
-        built_table = _target(target)
-        catalog.ensure_table(glue, built_table, f"s3://{lake}/{_folder(built_table)}/")
-        catalog.switch_partitions(glue, built_table, switches[target])
-    return done
+        deliveries[load_date, table] = Place(built["deliveries"], noted)
+    for table, places in bronze.items():
+        _switch(glue, contract.load(table).bronze(), f"s3://{lake}/bronze/{table}/", places)
+    for table, places in quarantine.items():
+        _switch(glue, contract.load(table).quarantine(), f"s3://{lake}/quarantine/{table}/", places)
+    # Last, for they are what makes the rest count.
+    _switch(glue, contract.load("deliveries"), f"s3://{lake}/deliveries/", deliveries)
+    return [" ".join(partition) for partition in deliveries]
 
 
-def _target(name: str) -> Table:
-    kind, _, table = name.partition(" ")
-    if kind == "deliveries":
-        return contract.load("deliveries")
-    return contract.load(table).bronze() if kind == "location" else contract.load(table).quarantine()
-
-
-def _folder(table: Table) -> str:
-    layer = table.database.removeprefix("vitrine").removeprefix("_")
-    return f"{layer}/{table.name}" if layer else table.name
+def _switch(glue: Any, table: Table, root: str, places: Mapping[tuple[str, ...], Place]) -> None:
+    catalog.ensure_table(glue, table, root)
+    catalog.switch_partitions(glue, table, places)
 
 
 def _require_landed(s3: Any, lake: str, partition: Partition, keys: set[str]) -> None:
@@ -114,13 +111,13 @@ def publish_silver(glue: Any, table: Table, lake: str, version: str, digest: str
         rejected: number of rejected rows.
     """
     noted = {"version": version, "snapshot": digest}
-    catalog.switch_table(glue, table, f"s3://{lake}/silver/{table.name}/v={version}/", noted)
+    catalog.switch_table(glue, table, versions.location(lake, "silver", table.name, version), noted)
     quarantine = table.quarantine()
     catalog.ensure_table(glue, quarantine, f"s3://{lake}/quarantine/{table.name}/")
     values = ("silver", "all")
     if rejected:
-        location = f"s3://{lake}/quarantine/{table.name}/layer=silver/delivery=all/v={version}/"
-        catalog.switch_partitions(glue, quarantine, {values: Place(location, {})})
+        place = Place(versions.rejected(lake, table.name, version), {})
+        catalog.switch_partitions(glue, quarantine, {values: place})
     else:
         catalog.drop_partitions(glue, quarantine, [values])
 
@@ -142,7 +139,7 @@ def publish_gold(s3: Any, glue: Any, table: Table, lake: str, version: str, dige
     Returns:
         The partitions that were switched or dropped, sorted; [""] for a table without partitions.
     """
-    location = f"s3://{lake}/gold/{table.name}/v={version}/"
+    location = versions.location(lake, "gold", table.name, version)
     noted = {"version": location, "snapshot": digest}
     if not table.partition_keys:
         catalog.switch_table(glue, table, location, noted)

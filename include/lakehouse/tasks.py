@@ -14,6 +14,7 @@ from include.lakehouse import candidates, landing, plan, publish, quality
 from include.lakehouse.assets import GOLD
 from include.sql import SQL
 from include.tables import audit, contract, versions
+from include.tables.contract import Layer
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +34,18 @@ def _write(uri: str, value: Any) -> str:
     return uri
 
 
-def _run(layer: str, run_id: str) -> tuple[str, dict[str, Any]]:
-    """Version and report of a Glue run."""
-    given = aws.client("glue").get_job_run(JobName=f"vitrine-{layer}", RunId=run_id)["JobRun"]["Arguments"]
-    return given["--version"], _read(given["--report"])
+def _arguments(layer: str, ti: Any) -> dict[str, str]:
+    """What the Glue run of a layer was given."""
+    run = aws.client("glue").get_job_run(JobName=f"vitrine-{layer}", RunId=ti.xcom_pull(f"{layer}.build"))
+    return run["JobRun"]["Arguments"]
 
 
-def _version(layer: str, ti: Any) -> tuple[str, dict[str, Any]]:
-    return _run(layer, ti.xcom_pull(f"{layer}.build"))
+def _version(layer: str, ti: Any) -> str:
+    return _arguments(layer, ti)["--version"]
+
+
+def _report(layer: str, ti: Any) -> dict[str, Any]:
+    return _read(_arguments(layer, ti)["--report"])
 
 
 @task(multiple_outputs=True, retries=2)
@@ -77,9 +82,9 @@ def choose_start(planned: dict[str, Any]) -> list[str]:
 
 # One at a time, so that a run's partitions are not switched between those of another.
 @task(retries=2, max_active_tis_per_dag=1)
-def publish_bronze(job_run: str, planned: dict[str, Any]) -> list[str]:
+def publish_bronze(planned: dict[str, Any], ti: Any) -> list[str]:
     """Makes the loaded partitions, and what was quarantined, part of the lake."""
-    _, report = _run("bronze", job_run)
+    report = _report("bronze", ti)
     _require_every_row("bronze", {"bronze": report}, {})
     files: dict[landing.Partition, landing.Files] = {}
     for file in _read(planned["files"]):
@@ -105,25 +110,25 @@ def snapshot(planned: dict[str, Any], ti: Any) -> dict[str, Any]:
 def stage(layer: Literal["silver", "gold"], planned: dict[str, Any], ti: Any) -> list[dict[str, str]]:
     """Makes the tables that a job wrote readable for their checks; the checks, table by table."""
     glue, lake = aws.client("glue"), planned["lake"]
-    version, report = _version(layer, ti)
-    names = candidates.names(version, [layer])
-    reports: dict[str, Any] = {layer: report}
-    if layer == "gold":
-        silver_version, reports["silver"] = _version("silver", ti)
-        names |= candidates.names(silver_version, ["silver"])
+    # Gold is checked against the silver that it was made of, whose candidates the run has dropped if it ended once.
+    made: list[Layer] = ["silver", "gold"] if layer == "gold" else ["silver"]
+    reports: dict[str, Any] = {name: _report(name, ti) for name in made}
     _require_every_row(layer, reports, ti.xcom_pull(SNAPSHOT, key="rows"))
-    tables = contract.of_layer(layer)
-    for table in tables:
-        candidates.register(glue, table, version, f"s3://{lake}/{layer}/{table.name}/v={version}/")
+    names: dict[str, str] = {}
+    for built in made:
+        version = _version(built, ti)
+        names |= candidates.names(version, [built])
+        for table in contract.of_layer(built):
+            candidates.register(glue, table, version, versions.location(lake, built, table.name, version))
     as_of = date.fromisoformat(planned["load_date"])
-    return [{"table": table.name, "query": audit.query(table, names, as_of)} for table in tables]
+    return [{"table": table.name, "query": audit.query(table, names, as_of)} for table in contract.of_layer(layer)]
 
 
 @task(multiple_outputs=True, retries=2, max_active_tis_per_dag=1)
 def publish_silver(planned: dict[str, Any], verdicts: list[dict[str, str]], ti: Any) -> dict[str, Any]:
     """Points the silver tables and their quarantine at the checked version."""
     glue, digest = aws.client("glue"), ti.xcom_pull(SNAPSHOT, key="digest")
-    version, report = _version("silver", ti)
+    version, report = _version("silver", ti), _report("silver", ti)
     _skip_if_superseded(glue, digest)
     for table in contract.of_layer("silver"):
         rejected = report["tables"][table.name]["rejected"]
@@ -137,7 +142,7 @@ def publish_gold(
 ) -> dict[str, Any]:
     """Points the gold tables at the checked version, partition by partition where bytes have changed."""
     s3, glue, digest = aws.client("s3"), aws.client("glue"), ti.xcom_pull(SNAPSHOT, key="digest")
-    version, report = _version("gold", ti)
+    version, report = _version("gold", ti), _report("gold", ti)
     _skip_if_superseded(glue, digest)
     changed = {}
     for table in contract.of_layer("gold"):
@@ -145,7 +150,7 @@ def publish_gold(
         changed[name] = publish.publish_gold(s3, glue, table, planned["lake"], version, digest)
         log.info("%s: %d rows, %d partitions switched", name, made["rows_out"], len(changed[name]))
         outlet_events[GOLD[name]].extra = {
-            "version": f"s3://{planned['lake']}/gold/{name}/v={version}/",
+            "version": versions.location(planned["lake"], "gold", name, version),
             "rows": made["rows_out"],
             "money": made["money"],
             "changed": len(changed[name]),
@@ -184,7 +189,7 @@ def measure(planned: dict[str, Any], ti: Any) -> dict[str, Any]:
     ran = [layer for layer in ("bronze", "silver", "gold") if states.get(f"{layer}.build") == "success"]
     if not ran:
         raise AirflowSkipException("nothing was built, so there is nothing to measure")
-    reports = {layer: _version(layer, ti)[1] for layer in ran}
+    reports = {layer: _report(layer, ti) for layer in ran}
     warnings: dict[str, str] = {}
     for layer in ran:
         warnings |= ti.xcom_pull(f"{layer}.publish", key="warnings") or {}
@@ -201,4 +206,4 @@ def drop_candidates(ti: Any) -> None:
     """Takes the candidates out of the catalog, whatever became of them."""
     for layer in ("silver", "gold"):
         if ti.xcom_pull(f"{layer}.build"):
-            candidates.drop(aws.client("glue"), _version(layer, ti)[0], [layer])
+            candidates.drop(aws.client("glue"), _version(layer, ti), [layer])

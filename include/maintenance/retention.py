@@ -12,6 +12,7 @@ from itertools import batched
 from typing import Any, NamedTuple
 
 from include.maintenance import references
+from include.tables.versions import File, files
 
 LAYERS = ("bronze", "silver", "gold", "quarantine", "deliveries", "quality", "products", "raw")
 CANDIDATES = "vitrine_audit"
@@ -43,19 +44,13 @@ def versions(s3: Any, bucket: str, layer: str) -> list[Version]:
         bucket: the lake.
         layer: one of `LAYERS`.
     """
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{layer}/"):
-        for item in page.get("Contents", []):
-            if match := _VERSION.match(item["Key"]):
-                found[match[0]].append(item)
+    found: dict[str, list[File]] = defaultdict(list)
+    for file in files(s3, f"s3://{bucket}/{layer}/"):
+        if match := _VERSION.match(file.key):
+            found[match[0]].append(file)
     return [
-        Version(
-            key,
-            tuple(item["Key"] for item in items),
-            sum(item["Size"] for item in items),
-            max(item["LastModified"] for item in items),
-        )
-        for key, items in sorted(found.items())
+        Version(key, tuple(file.key for file in those), sum(file.size for file in those), max(f.written for f in those))
+        for key, those in sorted(found.items())
     ]
 
 

@@ -13,6 +13,8 @@ LAYERS: dict[Layer, str] = {
     "silver": "The marketplace, typed, sound, one row for each key; every run makes a new snapshot of all of it.",
     "gold": "The marketplace for those who analyse it, published by day.",
     "products": "What the products say, published by client and report date.",
+    "streams": "The web shop as it happens: clicks, orders and the server's log, published by hour. Bronze is by hour "
+    "of arrival, the rest by the hour of the event; `speed_` is what the speed layer knew.",
     "operations": "What the pipelines did.",
 }
 """What each layer is, in the order of the page."""

@@ -1,4 +1,4 @@
-"""Wall time of a business time zone to UTC, and day counts, in expressions that every engine has."""
+"""Wall time of a business time zone to UTC and back, and counts of days, in expressions that every engine has."""
 
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
@@ -11,6 +11,7 @@ import narwhals as nw
 BUSINESS_ZONE = "America/Sao_Paulo"
 FIRST, END = datetime(2010, 1, 1), datetime(2038, 1, 1)
 """Wall times from FIRST until before END are converted; the silver transforms reject any other."""
+_EPOCH = datetime(1970, 1, 1).toordinal()
 
 
 def to_utc(wall_time: nw.Expr, zone: str) -> nw.Expr:
@@ -35,6 +36,24 @@ def to_utc(wall_time: nw.Expr, zone: str) -> nw.Expr:
     return utc
 
 
+def to_local(utc: nw.Expr, zone: str) -> nw.Expr:
+    """Wall times of UTC, both without a time zone in their type.
+
+    Args:
+        utc: Timestamps between FIRST and END.
+        zone: IANA name of the time zone.
+
+    Raises:
+        ZoneInfoNotFoundError: no such time zone.
+    """
+    (usual, _), *others = sorted(_utc_spans(zone).items(), key=lambda item: -_length(item[1]))
+    local = _minus(utc, -usual)
+    for offset, spans in others:
+        within = reduce(or_, ((utc >= moment(start)) & (utc < moment(end)) for start, end in spans))
+        local = nw.when(within).then(_minus(utc, -offset)).otherwise(local)
+    return local
+
+
 def moment(at: datetime) -> nw.Expr:
     """A timestamp, to the second, as a literal.
 
@@ -50,6 +69,27 @@ def day_number(day: nw.Expr) -> nw.Expr:
     """
     past = day.dt.year().cast(nw.Int64) - 1
     return past * 365 + past // 4 - past // 100 + past // 400 + day.dt.ordinal_day().cast(nw.Int64)
+
+
+def minute_number(time: nw.Expr) -> nw.Expr:
+    """Whole minutes since midnight before the year 1: a number of buckets of any width follows by division."""
+    hours = day_number(time) * 24 + time.dt.hour().cast(nw.Int64)
+    return hours * 60 + time.dt.minute().cast(nw.Int64)
+
+
+def micros(time: nw.Expr) -> nw.Expr:
+    """Microseconds since 1970 of a timestamp in UTC, without a zone in its type; Spark has no such cast."""
+    days = day_number(time.dt.date()) - _EPOCH
+    parts = ((days, 24), (time.dt.hour(), 60), (time.dt.minute(), 60), (time.dt.second(), 1_000_000))
+    elapsed = nw.lit(0).cast(nw.Int64)
+    for count, of_the_next in parts:
+        elapsed = (elapsed + count.cast(nw.Int64)) * of_the_next
+    return elapsed + microsecond(time)
+
+
+def microsecond(time: nw.Expr) -> nw.Expr:
+    """The microsecond within its second of a timestamp in UTC; of one without a zone, Spark can't tell."""
+    return time.cast(nw.Datetime("us", "UTC")).dt.microsecond().cast(nw.Int64)
 
 
 def _minus(wall_time: nw.Expr, offset: timedelta) -> nw.Expr:
@@ -72,6 +112,17 @@ def _spans(zone: str) -> dict[timedelta, list[tuple[datetime, datetime]]]:
         spans[offset].append((start, end))
         start, offset = end, after
     spans[offset].append((start, END))
+    return dict(spans)
+
+
+@cache
+def _utc_spans(zone: str) -> dict[timedelta, list[tuple[datetime, datetime]]]:
+    """Spans of UTC, from FIRST to END, in which each offset to UTC holds."""
+    spans = defaultdict(list)
+    start = FIRST
+    for end in (*_changes(zone), END):
+        spans[_offset(zone, start)].append((start, end))
+        start = end
     return dict(spans)
 
 

@@ -25,6 +25,9 @@ from local.aws.athena_statement import Outcome, Statement
 CONCURRENT = 4
 """Executions that run at a time; others are QUEUED."""
 
+AT_ONCE_SECONDS = 0.4
+"""So long a start waits for the end: who polls by the second then need not sleep for a query of milliseconds."""
+
 DATA_CATALOG = "AwsDataCatalog"
 PAGE = 1000
 FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
@@ -221,9 +224,11 @@ class ExecutingAthena(plugging.Plugged, AthenaBackend):
             self.executions[execution.statement.id] = execution
             if token is not None:
                 self._tokens[token] = (execution.statement.id, request)
-        threading.Thread(
+        running = threading.Thread(
             target=self._run, args=(execution,), name=f"athena-{execution.statement.id}", daemon=True
-        ).start()
+        )
+        running.start()
+        running.join(AT_ONCE_SECONDS)
         return execution.statement.id
 
     def _new(

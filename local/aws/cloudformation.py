@@ -7,6 +7,7 @@ validation rejects a property the service lacks, and a property that nobody hand
 
 import contextlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from moto.cloudformation import parsing
 from moto.cloudformation.exceptions import ValidationError
 from moto.cloudformation.models import CloudFormationBackend, Stack
 
-from local.aws import plugging
+from local.aws import dynamodb_deploy, firehose_deploy, kinesis_deploy, lambda_deploy, plugging, undoing
 from local.aws.settings import client
 
 Properties = dict[str, Any]
@@ -42,6 +43,7 @@ def plug() -> None:
     """Let this module answer CloudFormation."""
     parsing.resource_class_from_type = _resource_type  # type: ignore[assignment]
     parsing.resource_name_property_from_type = _name_property
+    parsing.parse_condition = _condition  # type: ignore[assignment]
     plugging.plug(StrictCloudFormationBackend)
 
 
@@ -88,8 +90,9 @@ class StrictCloudFormationBackend(plugging.Plugged, CloudFormationBackend):
         try:
             return super().create_stack(name, template, *args, **kwargs)
         except Exception:
-            for stack_id in set(self.stacks) - before:
-                self.stacks.pop(stack_id).resource_map.delete()
+            with undoing.undoing():
+                for stack_id in set(self.stacks) - before:
+                    self.stacks.pop(stack_id).resource_map.delete()
             raise
 
     def update_stack(self, name: str, template: str, *args: Any, **kwargs: Any) -> Stack:
@@ -116,12 +119,17 @@ def _check(template: str) -> None:
     parsed = Stack.parse_template(template)
     if "Transform" in parsed:
         raise ValidationError(message=f"The local CloudFormation does not do the transform {parsed['Transform']}")
-    unknown = sorted({resource["Type"] for resource in parsed.get("Resources", {}).values()} - RESOURCES.keys())
+    # What depends on a condition is refused when it comes to be created.
+    wanted = {resource["Type"] for resource in parsed.get("Resources", {}).values() if "Condition" not in resource}
+    unknown = sorted(wanted - RESOURCES.keys())
     if unknown:
         raise ValidationError(message=f"The local CloudFormation does not create {', '.join(unknown)}")
 
 
 # ---------------------------------------------------------------------------------------------------------- resources
+
+
+_GONE = re.compile("NotFound|NoSuch|NonExistent|DoesNotExist")
 
 
 class Resource:
@@ -143,8 +151,12 @@ class Resource:
         return self.attributes[attribute_name]
 
     def delete(self, account_id: str, region_name: str) -> None:
-        """Delete the resource through its service's API."""
-        self.kind.remove(self.physical_resource_id)
+        """Delete the resource through its service's API; one that is gone already needs no deleting."""
+        try:
+            self.kind.remove(self.physical_resource_id)
+        except ClientError as error:
+            if not _GONE.search(error.response["Error"]["Code"]):
+                raise
 
 
 @dataclass(frozen=True)
@@ -193,6 +205,22 @@ def _resource_type(name: str) -> ResourceType:
 
 def _name_property(resource_type: str) -> str | None:
     return _resource_type(resource_type).name_property
+
+
+_MOTOS_CONDITION = parsing.parse_condition
+
+
+def _condition(condition: dict[str, Any] | bool, *maps: Any) -> bool:
+    """A condition's value; moto takes one that is made of others by `!Condition` for false."""
+    return _MOTOS_CONDITION(_spelt_out(condition), *maps)
+
+
+def _spelt_out(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_spelt_out(one) for one in part]
+    if isinstance(part, dict):
+        return {"Condition" if name == "Fn::Condition" else name: _spelt_out(one) for name, one in part.items()}
+    return part
 
 
 def _none_left(properties: Properties) -> None:
@@ -431,6 +459,9 @@ RESOURCES: dict[str, ResourceType] = {
     "AWS::Batch::JobQueue": ResourceType(
         "JobQueueName", _job_queue, lambda arn: client("batch").delete_job_queue(jobQueue=arn), ("JobQueueArn",)
     ),
+    "AWS::DynamoDB::Table": ResourceType(
+        "TableName", dynamodb_deploy.create, dynamodb_deploy.remove, dynamodb_deploy.ATTRIBUTES
+    ),
     "AWS::ECR::Repository": ResourceType(
         "RepositoryName",
         _repository,
@@ -443,6 +474,12 @@ RESOURCES: dict[str, ResourceType] = {
         "InstanceProfileName", _instance_profile, _remove_instance_profile, ("Arn",)
     ),
     "AWS::IAM::Role": ResourceType("RoleName", _role, _remove_role, ("Arn", "RoleId")),
+    "AWS::Kinesis::Stream": ResourceType(
+        "Name", kinesis_deploy.create, kinesis_deploy.remove, kinesis_deploy.ATTRIBUTES
+    ),
+    "AWS::KinesisFirehose::DeliveryStream": ResourceType(
+        "DeliveryStreamName", firehose_deploy.create, firehose_deploy.remove, firehose_deploy.ATTRIBUTES
+    ),
     "AWS::Logs::LogGroup": ResourceType(
         "LogGroupName", _log_group, lambda name: client("logs").delete_log_group(logGroupName=name), ("Arn",)
     ),
@@ -456,4 +493,5 @@ RESOURCES: dict[str, ResourceType] = {
         "QueueName", _queue, lambda url: client("sqs").delete_queue(QueueUrl=url), ("Arn", "QueueName", "QueueUrl")
     ),
     "AWS::SQS::QueuePolicy": ResourceType(None, _queue_policy, _remove_queue_policy),
+    **{kind: ResourceType(*how) for kind, how in lambda_deploy.KINDS.items()},
 }

@@ -37,6 +37,8 @@ FINAL = ("FINISHED", "FAILED", "ABORTED")
 KEPT_SECONDS = 24 * 3600
 DEFAULT_USER = "IAMR:local"
 LONGEST_WAIT = 30
+AT_ONCE_SECONDS = 0.4
+"""So long a start waits for the end unasked: who polls by the second then need not sleep for some milliseconds."""
 
 _PLACE = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _DATABASE = re.compile(r"[a-z_][a-z0-9_$-]{0,63}")
@@ -202,8 +204,7 @@ class ExecutingRedshiftData(plugging.Plugged, RedshiftDataAPIServiceBackend):
         threading.Thread(
             target=self._run, args=(statement, request), name=f"redshift-{statement.whole.id}", daemon=True
         ).start()
-        if wait := request.get("WaitTimeSeconds"):
-            statement.done.wait(min(wait, LONGEST_WAIT))
+        statement.done.wait(min(request.get("WaitTimeSeconds") or AT_ONCE_SECONDS, LONGEST_WAIT))
         return statement
 
     def _session(self, request: dict[str, Any]) -> tuple[Session | None, dict[str, str]]:

@@ -18,7 +18,26 @@ from moto.core.base_backend import BackendDict
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from local.aws import athena, batch, cloudformation, glue_jobs, plugging, redshift_data, s3, s3_plain, settings
+from local.aws import (
+    athena,
+    batch,
+    cloudformation,
+    cloudwatch,
+    dynamodb,
+    event_rules,
+    firehose,
+    glue_jobs,
+    kinesis,
+    lambda_api,
+    plugging,
+    queues,
+    redshift_data,
+    s3,
+    s3_plain,
+    search,
+    settings,
+    topics,
+)
 from local.aws.settings import ACCOUNT, REGION, Settings, client
 
 log = logging.getLogger(__name__)
@@ -26,27 +45,42 @@ log = logging.getLogger(__name__)
 # The services that really work here, by moto's name, and for those that work in part the actions that do.
 SERVICES: dict[str, re.Pattern[str] | None] = {
     "athena": None,
+    "awslambda": None,
     "batch": None,
     "cloudformation": None,
+    "cloudwatch": None,
+    "dynamodb": None,
     "ec2": re.compile(r"Describe\w+"),
     "ecr": re.compile(r"(Describe|Create|Delete)Repositor(y|ies)|\w*LifecyclePolicy|\w*Tags?\w*"),
+    "firehose": None,
     "glue": re.compile(
         r"\w*(Database|Table|Partition|PartitionIndex|ColumnStatistics)\w*|SearchTables|\w*Tags?\w*"
         r"|(Create|Update|Delete|Get|BatchGet|List)Jobs?|(Start|Get|BatchStop)JobRuns?"
     ),
+    "events": event_rules.ACTIONS,
     "iam": None,
+    "kinesis": None,
     "logs": re.compile(
         r"(Create|Delete|Describe)Log(Group|Stream)s?|(Put|Get|Filter)LogEvents|\w*RetentionPolicy|\w*Tag\w*"
     ),
     "redshiftdata": re.compile(r"(?!GetStatementResultV2|ListSessions)\w+"),
     "s3": None,
     "secretsmanager": re.compile(r"(?!Rotate|Replicate)\w+"),
-    "sns": None,
-    "sqs": None,
+    "sns": re.compile(r"(?!\w*(Platform|SMS|PhoneNumber|OptedOut))\w+"),
+    "sqs": re.compile(r"(?!\w*MessageMoveTask)\w+"),
     "ssm": re.compile(r"\w*Parameters?(History|ByPath)?|\w*Tags\w*"),
     "sts": None,
 }
-PLUGGED = ("s3", "batch", "athena", "glue", "cloudformation", "redshiftdata")
+PLUGGED = ("s3", "batch", "athena", "glue", "cloudformation", "redshiftdata", "awslambda", "sns", "sqs", "events")
+
+
+# Services without anything of moto.
+_OWN: dict[str, Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]] = {
+    "cloudwatch": cloudwatch.answer,
+    "dynamodb": dynamodb.answer,
+    "firehose": firehose.answer,
+    "kinesis": kinesis.answer,
+}
 
 
 class SelfTestError(RuntimeError):
@@ -89,7 +123,10 @@ class Server:
             )
         settings.use(self.settings)
         try:
-            for module in (s3, batch, athena, glue_jobs, redshift_data, cloudformation):
+            for module in (
+                *(s3, batch, athena, glue_jobs, redshift_data, dynamodb, kinesis, firehose),
+                *(queues, topics, lambda_api, event_rules, cloudformation),
+            ):
                 module.plug()
         except BaseException:
             self._http.server_close()
@@ -100,6 +137,7 @@ class Server:
             plugging.verify(PLUGGED, ACCOUNT, REGION)
             for folder in sorted((self.settings.state / "s3").iterdir()):
                 s3.adopt(folder.name)
+            firehose.start()
             self._test()
         except BaseException:
             self.stop()
@@ -112,9 +150,15 @@ class Server:
         self._http.server_close()
         self._thread.join()
         Connection.hang_up()
+        lambda_api.stop()
+        topics.stop()
         # Before moto forgets the jobs: their processes are told to stop, and waited for.
         batch.stop()
         glue_jobs.stop()
+        firehose.stop()
+        kinesis.stop()
+        dynamodb.stop()
+        search.stop()
         BackendDict.reset()
 
     def _test(self) -> None:
@@ -125,10 +169,18 @@ class Server:
             "Batch accepted a job without a definition": lambda: client("batch").submit_job(
                 jobName="nonsense", jobQueue="nonsense", jobDefinition="nonsense"
             ),
+            "DynamoDB read from a table that does not exist": lambda: client("dynamodb").scan(TableName="nonsense"),
+            "Lambda ran a function that does not exist": lambda: client("lambda").invoke(FunctionName="nonsense"),
             "SQS took a message for a queue that does not exist": lambda: client("sqs").send_message(
                 QueueUrl=f"{self.settings.endpoint}/{ACCOUNT}/nonsense", MessageBody="nonsense"
             ),
-            "Kinesis, which does not run here, answered": lambda: client("kinesis").list_streams(),
+            "Kinesis took a record for a stream that does not exist": lambda: client("kinesis").put_record(
+                StreamName="nonsense", PartitionKey="nonsense", Data=b""
+            ),
+            "Firehose took a record for a stream that does not exist": lambda: client("firehose").put_record(
+                DeliveryStreamName="nonsense", Record={"Data": b""}
+            ),
+            "ECS, which does not run here, answered": lambda: client("ecs").list_clusters(),
         }
         for accusation, attempt in impossible.items():
             try:
@@ -272,6 +324,10 @@ class _Dispatcher(DomainDispatcherApplication):
             start_response("200 OK", [("Content-Type", "application/json")])
             return [json.dumps({"state": str(settings.current().state)}).encode()]
         try:
+            if environ.get("PATH_INFO", "").startswith(settings.SEARCH):
+                return search.answer(environ, start_response)
+            if environ.get("PATH_INFO", "").startswith(firehose.FLUSH):
+                return firehose.answer_flush(environ, start_response)
             return super().__call__(environ, start_response)
         except NotImplementedError as error:
             return _refuse("", f"The local stack does not do this: {error}", environ, start_response)
@@ -283,9 +339,11 @@ class _Dispatcher(DomainDispatcherApplication):
 def _application(service: str) -> _Application:
     """What answers for a service: moto, moto for some actions, or a refusal."""
     if service not in SERVICES:
-        names = ", ".join(sorted(SERVICES))
+        names = ", ".join(sorted(name.removeprefix("aws") for name in SERVICES))
         message = f"{service} is not run by this local stack: nothing would happen. It runs {names}"
         return lambda environ, start_response: _refuse(service, message, environ, start_response)
+    if service in _OWN:
+        return _OWN[service]
     application = create_backend_app(service)  # type: ignore[arg-type]
     if service == "s3":
         return s3_plain.before(application)

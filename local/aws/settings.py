@@ -1,6 +1,7 @@
 """What every backend of the local stack must know: where state lives, which port answers, what an image runs."""
 
 import os
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ REGION = "us-east-1"
 ACCESS_KEY = "local"
 SECRET_KEY = "local"  # noqa: S105 - moto checks no signature
 HEALTH = "/_local/health"
+SEARCH = "/_local/search"
 LOOPBACK = "127.0.0.1"
 
 # A job sees no more of this machine than a container would: the rest of its environment comes from its definition.
@@ -70,6 +72,7 @@ class Settings:
 
 
 _current: Settings | None = None
+_making = threading.Lock()  # a session of boto3 is not for several threads; its clients are
 
 
 def use(settings: Settings) -> None:
@@ -95,14 +98,15 @@ def client(service: str) -> Any:
     import boto3
     from botocore.config import Config
 
-    return boto3.client(
-        service,
-        endpoint_url=current().endpoint,
-        region_name=REGION,
-        aws_access_key_id=ACCESS_KEY,
-        aws_secret_access_key=SECRET_KEY,
-        config=Config(retries={"total_max_attempts": 1}),
-    )
+    with _making:
+        return boto3.client(
+            service,
+            endpoint_url=current().endpoint,
+            region_name=REGION,
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+            config=Config(retries={"total_max_attempts": 1}),
+        )
 
 
 def child_environment(extra: dict[str, str] | None = None) -> dict[str, str]:

@@ -1,13 +1,20 @@
 """Airflow for the tests: a metadata database of its own, and DAGs run in this very process."""
 
+import functools
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.loaders import JSONFileLoader
+
+from tests import clickstream
+from tests.clickstream import Sent
 
 ROOT = Path(__file__).parents[2]
 DAGS = ROOT / "dags"
@@ -42,14 +49,36 @@ def airflow() -> None:
 
 
 @pytest.fixture(scope="session")
-def run_dag(stack: Any, airflow: None) -> Callable[..., Outcome]:
+def run_dag(stack: Any, airflow: None) -> Iterator[Callable[..., Outcome]]:
     """Runs a DAG for real, on the local stack."""
     from airflow.dag_processing.dagbag import DagBag
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 
-    def run(dag_id: str, **conf: Any) -> Outcome:
+    def nap(seconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
+        # Whenever tasks are skipped, a test run waits for a second before it looks at those behind them.
+        waiting = sys._getframe(1).f_globals["__name__"] == "airflow.sdk.definitions.dag"
+        sleep(seconds / 20 if waiting else seconds)
+
+    patience = pytest.MonkeyPatch()
+    patience.setattr(time, "sleep", nap)
+    # For its user agent, a client looks through the source of all that called it.
+    patience.setattr(AwsGenericHook, "_get_caller", lambda *_: "Unknown")
+    # Every task has a session of its own, which reads the descriptions of the services it uses.
+    described = functools.cache(JSONFileLoader().load_file)
+    patience.setattr(JSONFileLoader, "load_file", lambda _, file: described(file))
+
+    def run(dag_id: str, logical_date: datetime | None = None, **conf: Any) -> Outcome:
         # Loaded anew for every run, because a test run writes its conf into the DAG's own params.
-        dag_run = DagBag(dag_folder=DAGS / f"{dag_id}.py", bundle_name="dags-folder").dags[dag_id].test(run_conf=conf)
+        dag = DagBag(dag_folder=DAGS / f"{dag_id}.py", bundle_name="dags-folder").dags[dag_id]
+        dag_run = dag.test(run_conf=conf, logical_date=logical_date or datetime.now(UTC))
         states = {ti.task_id: str(ti.state) for ti in dag_run.get_task_instances()}
         return Outcome(str(dag_run.state), states, dag_run)
 
-    return run
+    yield run
+    patience.undo()
+
+
+@pytest.fixture(scope="session")
+def clicks_sent(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Sent:
+    """Clicks that went through the stream, into the lake and into the speed layer."""
+    return clickstream.send(tmp_path_factory.mktemp("produce"))

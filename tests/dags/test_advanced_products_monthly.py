@@ -24,6 +24,7 @@ def test_every_monthly_client_is_due_and_no_other(conf_of_clients):
     assert conf_of_clients("2026-03-01T05:00:00Z") == [{"client": "drogaria", "report_date": "2026-03-01"}]
 
 
+@pytest.mark.long
 def test_a_backfill_plans_a_run_a_month_each_with_its_own_interval(airflow):
     from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session

@@ -179,6 +179,7 @@ class TestDirtyDeliveries:
         after = query(f"SELECT * FROM vitrine.wide_sales WHERE order_date <> DATE '{day}'")
         assert sorted(after, key=str) == sorted(others, key=str)
 
+    @pytest.mark.long
     def test_a_table_that_breaks_its_contract_is_not_published(self, cases, run_dag, capfd):
         glue, s3 = boto3.client("glue"), boto3.client("s3")
         job = glue.get_job(JobName="vitrine-gold")["Job"]
@@ -216,8 +217,9 @@ def _csv(rows: pl.DataFrame) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not OLIST.exists(), reason=f"the Olist sample is not at {OLIST}")
-def test_the_real_olist_sample(stack, run_dag, capsys):
+def test_the_real_olist_sample(stack, run_dag, capsys, monkeypatch):
     """5 000 real orders; one file and some columns of the full set are not there."""
     clear()
     for file in sorted(OLIST.glob("*.csv")):
@@ -234,7 +236,7 @@ def test_the_real_olist_sample(stack, run_dag, capsys):
     assert query("SELECT count(*) FROM vitrine.customer_rfm") == [("4942",)]
     ((best,),) = query("SELECT category FROM vitrine.category_performance ORDER BY revenue DESC LIMIT 1")
     capsys.readouterr()
-    settings.use(settings.Settings(stack.state, running(stack.state).port))
+    monkeypatch.setattr(settings, "_current", settings.Settings(stack.state, running(stack.state).port))
     lakehouse.show(date(2018, 9, 1))
     shown = capsys.readouterr().out
     assert re.search(r"gold +3 +15,556 +0", shown), shown

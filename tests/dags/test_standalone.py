@@ -28,6 +28,8 @@ ROOT = Path(__file__).parents[2]
 UNTIL = date(2026, 3, 1)
 PATIENCE = 300
 
+pytestmark = pytest.mark.long
+
 
 @dataclass(frozen=True)
 class Api:
@@ -156,19 +158,43 @@ def test_no_dag_has_an_import_error(api):
     assert api("GET", "/api/v2/importErrors")["import_errors"] == []
 
 
-def test_products_run_when_triggered_over_rest(api, stack):
+@pytest.fixture(scope="module")
+def products(api, stack):
+    """A run of the products' DAG that was triggered over REST, without some of them."""
     load.seed(stack.state, local_stack.running(stack.state).snowflake_port, scale=0.1, until=UNTIL)
     api.unpause("advanced_products")
     conf = {"client": "drogaria", "report_date": UNTIL.isoformat(), "MBA": "True", "CLV": "False"}
     run = api.trigger("advanced_products", **conf, AD=False, RECOMMENDER="False")
-    ended = api.ended("advanced_products", run)
-    states = api.states("advanced_products", run)
-    assert ended["state"] == "success", states
+    return api.ended("advanced_products", run)
+
+
+def test_products_run_when_triggered_over_rest(api, products):
+    states = api.states("advanced_products", products["dag_run_id"])
+    assert products["state"] == "success", states
     assert states["mba.publish"] == "success"
     assert states["clv.run"] == "skipped"
 
 
-@pytest.mark.long
+def test_a_run_leaves_lineage(stack, products):
+    def told():
+        lines = (stack.state / "logs" / "lineage.jsonl").read_text().splitlines()
+        events = [event for event in map(json.loads, lines) if event["job"]["name"].startswith("advanced_products")]
+        assert any(event["job"]["name"] == "advanced_products" and event["eventType"] == "COMPLETE" for event in events)
+        return events
+
+    events = said(told)
+    assert {event["job"]["namespace"] for event in events} == {"vitrine"}
+    kinds: dict[str, list[str]] = {}
+    for event in events:
+        kinds.setdefault(event["job"]["name"], []).append(event["eventType"])
+    for name in ("advanced_products", "advanced_products.extract.audit", "advanced_products.mba.publish"):
+        assert sorted(set(kinds[name])) == ["COMPLETE", "START"], name
+    tasks = [event for event in events if event["job"]["name"] != "advanced_products"]
+    # a parent for every task: its DAG's run
+    (whole,) = {event["run"]["runId"] for event in events if event["job"]["name"] == "advanced_products"}
+    assert {event["run"]["facets"]["parent"]["run"]["runId"] for event in tasks} == {whole}
+
+
 class TestLakehouseAtOnce:
     """Runs that overlap: one that the files' arrival starts, a backfill, and others triggered meanwhile."""
 
@@ -246,7 +272,8 @@ class TestLakehouseAtOnce:
         said(loaded)
 
     def test_a_run_that_is_cleared_in_the_middle_publishes_the_same(self, api, runs):
-        run = next(run["dag_run_id"] for run in runs if run["run_type"] == "manual")
+        built = {run["dag_run_id"]: api.states("sales_lakehouse", run["dag_run_id"])["gold.publish"] for run in runs}
+        run = next(run for run, state in built.items() if state == "success")
         before = sorted(query("SELECT * FROM vitrine.wide_sales"), key=str)
         cleared = {"dag_run_id": run, "task_ids": ["gold.build"], "include_downstream": True, "dry_run": False}
         cleared |= {"only_failed": False, "reset_dag_runs": True}

@@ -94,6 +94,7 @@ def gold_tables():
     return [table.name for table in contract.of_layer("gold")]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("first")
 def test_loading_again_replaces_what_is_new_and_keeps_the_rest(run_dag, gold, snowflake):
     """A newer version of two gold tables and of one client's scores; the others are loaded again as they are."""

@@ -13,8 +13,8 @@ DAY = date(1999, 1, 1)
 
 
 @pytest.fixture(autouse=True)
-def endpoint(stack):
-    settings.use(settings.Settings(stack.state, running(stack.state).port))
+def endpoint(stack, monkeypatch):
+    monkeypatch.setattr(settings, "_current", settings.Settings(stack.state, running(stack.state).port))
 
 
 def test_files_of_a_folder_land_as_a_days_delivery(tmp_path):

@@ -161,7 +161,9 @@ def test_a_second_up_says_that_one_is_running(stack: Stack) -> None:
 
 
 def test_nobody_else_in_the_network_reaches_it(stack: Stack) -> None:
-    assert listening(family(stack)) == ["127.0.0.1", "127.0.0.1"]
+    addresses = listening(family(stack))
+    assert len(addresses) >= 2
+    assert set(addresses) == {"127.0.0.1"}
 
 
 def test_status_reports_ports_health_and_objects(stack: Stack) -> None:
@@ -193,6 +195,8 @@ def test_env_is_what_a_dag_needs_and_nothing_else(stack: Stack) -> None:
         "AIRFLOW_CONN_AWS_DEFAULT",
         "AIRFLOW_CONN_SNOWFLAKE_DEFAULT",
         "AIRFLOW_VAR_VITRINE_LAKE",
+        "AIRFLOW_VAR_VITRINE_SEARCH_URL",
+        "SEARCH_URL",
         "REQUESTS_CA_BUNDLE",
         "AIRFLOW_HOME",
         "AIRFLOW__API__HOST",
@@ -200,7 +204,8 @@ def test_env_is_what_a_dag_needs_and_nothing_else(stack: Stack) -> None:
         "AIRFLOW__CORE__LOAD_EXAMPLES",
         "AIRFLOW__CORE__PARALLELISM",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
-        "AIRFLOW__OPENLINEAGE__DISABLE_SOURCE_CODE",
+        "AIRFLOW__OPENLINEAGE__EMISSION_POLICY",
+        "AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD",
         "AIRFLOW__OPENLINEAGE__NAMESPACE",
         "AIRFLOW__OPENLINEAGE__TRANSPORT",
         "PYTHONPATH",
@@ -234,6 +239,7 @@ def test_airflows_hooks_find_the_stack(stack: Stack) -> None:
 # ------------------------------------------------------------------------------------------------------ down and crash
 
 
+@pytest.mark.long
 def test_a_stack_in_the_background_is_stopped_whole_and_its_data_stays(state: Path) -> None:
     options = ["--host", "0.0.0.0", "--port", "0", "--snowflake-port", "0"]
     answer = local("up", "--detach", "--state", state, *options, AWS_PROFILE="nobody")
@@ -274,7 +280,9 @@ def test_a_crash_loses_no_object_and_the_next_up_works(state: Path) -> None:
     after = client.head_object(Bucket="my-bucket", Key="a/b")
     for fact in ("ETag", "ContentType", "Metadata", "LastModified"):
         assert after[fact] == before[fact], fact
-    assert {bucket["Name"] for bucket in client.list_buckets()["Buckets"]} == {"my-bucket", "vitrine-lake"}
+    assert {bucket["Name"] for bucket in client.list_buckets()["Buckets"]} == {
+        *("my-bucket", "vitrine-code", "vitrine-lake")
+    }
 
     # A stack without its Snowflake is none: it ends, and says why.
     (server,) = [process for process in family(again) if process.cmdline()[2:3] == ["local.snowflake.server"]]

@@ -62,6 +62,7 @@ def compiled(image):
     return {path: path.stat().st_mtime_ns for path in Path(image[1]["NUMBA_CACHE_DIR"]).rglob("*.nbc")}
 
 
+@pytest.mark.long
 def test_what_is_copied_is_enough_to_run_and_its_kernels_are_compiled_once(image):
     result = command(image, "warm")
     assert (result.returncode, result.stderr) == (0, "")

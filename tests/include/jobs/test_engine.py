@@ -110,3 +110,21 @@ def test_the_environment_chooses(monkeypatch):
     monkeypatch.delenv("VITRINE_ENGINE")
     with engine.chosen() as chosen:
         assert chosen.name == "polars"
+
+
+def test_hours_are_one_sorted_file_each(on, place):
+    rows = pa.table(
+        {
+            "id": pa.array([4, 1, 3, 2], pa.int64()),
+            "begin": pa.array([datetime(2026, 3, 1, 10, 0, 0, number) for number in range(4)], pa.timestamp("us")),
+            "dt": pa.array([date(2026, 3, 1)] * 4),
+            "hour": pa.array(["09", "09", "10", "10"]),
+        }
+    )
+    on.write_hours(on.take(rows), place("made"), ["id"])
+    files = paths(place("made"))
+    assert [file.parent.name for file in files] == ["at=2026-03-01T09", "at=2026-03-01T10"]
+    made = [pl.read_parquet(file, hive_partitioning=False) for file in files]
+    assert [part["id"].to_list() for part in made] == [[1, 4], [2, 3]]
+    assert all(part.columns == rows.column_names for part in made)
+    assert made[0]["begin"].to_list() == [datetime(2026, 3, 1, 10, 0, 0, 1), datetime(2026, 3, 1, 10)]

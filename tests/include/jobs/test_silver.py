@@ -8,6 +8,7 @@ def test_every_table_is_built():
     assert set(silver.BUILD) == set(TABLES)
 
 
+@pytest.mark.long
 def test_bronze_and_silver_reject_what_the_cases_say(dirty, cases):
     for name, (case, _) in cases.items():
         rejected = dict.fromkeys(case.rejected, 0)
@@ -47,6 +48,7 @@ def test_quarantine_has_the_sources_columns_as_text(dirty):
     assert rows["shipping_limit_date"].str.contains(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$").all()
 
 
+@pytest.mark.long
 def test_the_real_sample_without_translations(olist):
     counts = {name: made["rows_out"] for name, made in olist.silver["tables"].items()}
     assert counts == {

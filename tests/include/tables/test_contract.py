@@ -11,7 +11,7 @@ from include.tables import contract
 from include.tables.contract import FOLDER, ContractError
 from tests.athena import query
 
-LAYERS = ("raw", "silver", "gold", "products", "operations")
+LAYERS = ("raw", "silver", "gold", "products", "streams", "operations")
 DATABASES = {"silver": "vitrine_silver"}
 MARKETPLACE = [table.name for table in contract.of_layer("silver")]
 
@@ -21,7 +21,11 @@ def test_every_contract_is_valid_and_complete(name):
     table = contract.load(name)
     assert table.name == name
     assert table.layer in LAYERS
-    assert table.database == DATABASES.get(table.layer, "vitrine")
+    if table.layer == "streams":
+        assert table.database in ("vitrine", "vitrine_bronze", "vitrine_silver", "vitrine_quarantine")
+        assert [key.name for key in table.partition_keys][-2:] == ["dt", "hour"]
+    else:
+        assert table.database == DATABASES.get(table.layer, "vitrine")
     assert table.owner
     assert table.purpose
     assert table.columns

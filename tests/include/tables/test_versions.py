@@ -1,4 +1,5 @@
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import boto3
 
@@ -10,10 +11,12 @@ def test_files_of_a_version(stack):
     s3, prefix = boto3.client("s3"), f"scratch/{uuid.uuid4().hex}"
     for name, body in (("v=1/b", b"bb"), ("v=1/a/c", b""), ("v=10/x", b"other version")):
         s3.put_object(Bucket="vitrine-lake", Key=f"{prefix}/{name}", Body=body)
-    assert versions.files(s3, f"s3://vitrine-lake/{prefix}/v=1/") == [
-        File(f"{prefix}/v=1/a/c", 0, "d41d8cd98f00b204e9800998ecf8427e"),
-        File(f"{prefix}/v=1/b", 2, "21ad0bd836b90d08f4cf640b4c298e7c"),
+    found = versions.files(s3, f"s3://vitrine-lake/{prefix}/v=1/")
+    assert found == [
+        File(f"{prefix}/v=1/a/c", 0, "d41d8cd98f00b204e9800998ecf8427e", found[0].written),
+        File(f"{prefix}/v=1/b", 2, "21ad0bd836b90d08f4cf640b4c298e7c", found[1].written),
     ]
+    assert abs(found[0].written - datetime.now(UTC)) < timedelta(minutes=1)
     assert versions.files(s3, f"s3://vitrine-lake/{prefix}/v=2/") == []
 
 

@@ -25,11 +25,16 @@ SPARK_TYPES = {
     pl.Boolean: "boolean",
     pl.Date: "date",
     pl.Datetime: "timestamp_ntz",
-    pl.Decimal: "decimal(18, 2)",
     pl.Float64: "double",
     pl.Int64: "bigint",
     pl.String: "string",
 }
+
+
+def spark_type(dtype: pl.DataType) -> str:
+    if isinstance(dtype, pl.Decimal):
+        return f"decimal({dtype.precision}, {dtype.scale})"
+    return SPARK_TYPES[type(dtype)]
 
 
 @dataclass(frozen=True)
@@ -129,11 +134,19 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         # Through a file, as PySpark 3.5 can't use pandas 3. The schema is given, or Spark would run a job to see it.
         file = folder / f"{len(list(folder.iterdir()))}.parquet"
         rows.write_parquet(file)
-        schema = ", ".join(f"{name} {SPARK_TYPES[type(dtype)]}" for name, dtype in rows.schema.items())
+        schema = ", ".join(f"{name} {spark_type(dtype)}" for name, dtype in rows.schema.items())
         return nw.from_native(session.read.schema(schema).parquet(str(file)))
 
     yield Engine("spark", take)
     session.stop()
+
+
+def on_dask(partitions: int = 2) -> Engine:
+    """Dask in this process: the same planner as a cluster's, threads instead of workers."""
+    dask = pytest.importorskip(
+        "dask.dataframe", reason="Dask is not installed, so nothing is tested on Dask: dependency group dask"
+    )
+    return Engine("dask", lambda rows: nw.from_native(dask.from_pandas(rows.to_pandas(), npartitions=partitions)))
 
 
 @pytest.fixture(params=["polars", "spark"])

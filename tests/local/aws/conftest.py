@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from moto.core.base_backend import BackendDict
 
 from local.aws.server import Server
 from local.aws.settings import Settings, client
@@ -93,6 +94,12 @@ class Athena:
     def keys(self, prefix: str) -> list[str]:
         listed = self.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix)
         return [found["Key"] for found in listed.get("Contents", [])]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_built() -> None:
+    """No backend that another test's moto has left in this process: ours are plugged before the first use."""
+    BackendDict.reset()
 
 
 @pytest.fixture(scope="module")

@@ -584,6 +584,7 @@ class TestEngines:
         monkeypatch.setattr(glue_backends[ACCOUNT][REGION].runner, "engine", Engine("spark"))
         return glue
 
+    @pytest.mark.long
     def test_spark_reads_and_writes_the_lake(self, spark: Glue) -> None:
         put_sales(spark)
         spark.put("spark/of-yesterday.parquet", b"not Parquet")

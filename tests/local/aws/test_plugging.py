@@ -7,18 +7,21 @@ from pathlib import Path
 
 import pytest
 from moto.athena.models import AthenaBackend
+from moto.awslambda.models import LambdaBackend
 from moto.backends import get_backend
 from moto.batch.models import BatchBackend
 from moto.cloudformation import models as cloudformation_models
 from moto.cloudformation import parsing
 from moto.cloudformation.models import CloudFormationBackend
 from moto.core.base_backend import BackendDict, BaseBackend
+from moto.events.models import EventsBackend
 from moto.glue.models import GlueBackend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.redshiftdata.models import RedshiftDataAPIServiceBackend
 from moto.s3 import models as s3_models
 from moto.s3.models import FakeKey, FakeMultipart, S3Backend
 from moto.s3.responses import S3Response
+from moto.sns.models import SNSBackend
 from moto.sqs.models import SQSBackend
 from moto.sqs.responses import SQSResponse
 
@@ -99,11 +102,15 @@ def test_the_servers_backends_are_ours(server: Server) -> None:
     backends = {service: get_backend(service)[ACCOUNT] for service in PLUGGED}
     expected = {
         "athena": AthenaBackend,
+        "awslambda": LambdaBackend,
         "batch": BatchBackend,
         "cloudformation": CloudFormationBackend,
+        "events": EventsBackend,
         "glue": GlueBackend,
         "redshiftdata": RedshiftDataAPIServiceBackend,
         "s3": S3Backend,
+        "sns": SNSBackend,
+        "sqs": SQSBackend,
     }
     for service, base in expected.items():
         backend = backends[service]["aws" if service == "s3" else REGION]

@@ -1,0 +1,7 @@
+-- The rule `sources_1m`: events from each source of traffic in a minute.
+INSERT INTO sources
+SELECT
+    window_start,
+    trafficfrom,
+    events
+FROM source_events;

@@ -1,0 +1,1 @@
+"""Event-time windows, and the Lambda handlers that use them."""
