@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from include.yaml_lines import Location, Problem
 
-Layer = Literal["raw", "silver", "gold", "products", "streams", "operations"]
+Layer = Literal["raw", "silver", "gold", "products", "streams", "geo", "operations"]
 Kind = Literal["text", "lowercase", "uppercase", "zip_prefix", "integer", "number", "money", "wall_time"]
 
 BRONZE_TYPES: dict[Kind, str] = {

@@ -11,7 +11,7 @@ from include.tables import contract
 from include.tables.contract import FOLDER, ContractError
 from tests.athena import query
 
-LAYERS = ("raw", "silver", "gold", "products", "streams", "operations")
+LAYERS = ("raw", "silver", "gold", "products", "streams", "geo", "operations")
 DATABASES = {"silver": "vitrine_silver"}
 MARKETPLACE = [table.name for table in contract.of_layer("silver")]
 
@@ -24,6 +24,9 @@ def test_every_contract_is_valid_and_complete(name):
     if table.layer == "streams":
         assert table.database in ("vitrine", "vitrine_bronze", "vitrine_silver", "vitrine_quarantine")
         assert [key.name for key in table.partition_keys][-2:] == ["dt", "hour"]
+    elif table.layer == "geo":
+        assert table.database in ("vitrine", "vitrine_bronze", "vitrine_silver", "vitrine_quarantine")
+        assert {key.name for key in table.partition_keys} <= {"month", "load_date", "table_name"}
     else:
         assert table.database == DATABASES.get(table.layer, "vitrine")
     assert table.owner
