@@ -83,8 +83,8 @@ def _advisor(uri: str, rule: OfferRule) -> Advisor:
         if error.response["Error"]["Code"] not in ("NoSuchKey", "NoSuchBucket", "AccessDenied", "404", "403"):
             raise
         raise ReferenceDataError(
-            f"OFFERS_REFERENCE names {uri}, which is not there, or may not be read: put establishments with their ads "
-            "there, a JSON object a line, or correct the variable"
+            f"OFFERS_REFERENCE names {uri}, which is not there, or may not be read: the Glue job "
+            "vitrine-offer-reference writes it, in a run of the DAG geo_advertising: run it, or correct the variable"
         ) from error
     except ReferenceDataError as error:
         raise ReferenceDataError(f"{uri}: {error}") from error

@@ -8,8 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
+from include.streams import alarms, offer_items, offers, orders_to_history, state_items
+from include.streams.approach import ApproachRule
+from include.streams.offers import OfferRule
 from include.streams.rate import SECOND, RateRule
 from include.streams.rate_alarm import rule_of
+from local.produce import ESTABLISHMENTS
+from local.producer.sources import STREAMS
 
 ROOT = Path(__file__).parents[3]
 
@@ -69,6 +74,58 @@ def test_every_parameter_of_the_alarm_is_given():
         "lines",
     )
     assert numbers.keys() == {"RATE_THRESHOLD", "RATE_WINDOW_SECONDS", "RATE_COOLDOWN_SECONDS", "RATE_UNIT"}
+
+
+def test_the_parameters_of_the_offers_are_those_of_the_rule():
+    given = FUNCTIONS["vitrine-live-offers"]["Environment"]["Variables"].keys()
+    numbers = {name: str(number) for number, name in enumerate(sorted(given), start=3) if name.startswith("OFFER_")}
+    rule = offers.rule_of({**numbers, "OFFER_ZONE": "Europe/Madrid"})
+    assert rule == OfferRule(
+        ApproachRule(radius=float(numbers["OFFER_RADIUS"])),
+        cooldown=int(numbers["OFFER_COOLDOWN_SECONDS"]) * SECOND,
+        pause=int(numbers["OFFER_PAUSE_SECONDS"]) * SECOND,
+        daily=int(numbers["OFFER_DAILY"]),
+        zone="Europe/Madrid",
+    )
+
+
+def test_the_defaults_of_the_offers_are_those_of_the_rule():
+    template = yaml.load((ROOT / "include/infra/vitrine.yaml").read_text(), _Loader)["Parameters"]
+    variables = FUNCTIONS["vitrine-live-offers"]["Environment"]["Variables"]
+    given = {name: variables[name] for name in variables if name.startswith("OFFER_")}
+    assert offers.rule_of({name: str(template[value]["Default"]) for name, value in given.items()}) == OfferRule()
+
+
+def test_the_offers_are_read_where_they_are_written():
+    variables = FUNCTIONS["vitrine-live-offers"]["Environment"]["Variables"]
+    assert variables["OFFERS_REFERENCE"] == f"s3://${{Lake}}/{ESTABLISHMENTS}"
+    keys = {
+        "OffersTable": offer_items.KEYS,
+        "WindowsTable": state_items.KEYS,
+        "HistoryTable": orders_to_history.KEYS,
+        "AlarmsTable": alarms.KEYS,
+    }
+    for name, wanted in keys.items():
+        table = RESOURCES[name]["Properties"]
+        assert [(key["AttributeName"], key["KeyType"]) for key in table["KeySchema"]] == [
+            (wanted[0], "HASH"),
+            (wanted[1], "RANGE"),
+        ]
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_a_stream_that_is_sent_to_is_made_and_read(stream):
+    (resource,) = [
+        name
+        for name, found in RESOURCES.items()
+        if found["Type"] == "AWS::Kinesis::Stream" and found["Properties"]["Name"] == STREAMS[stream]
+    ]
+    mappings = [
+        found["Properties"] for found in RESOURCES.values() if found["Type"] == "AWS::Lambda::EventSourceMapping"
+    ]
+    mine = [mapping for mapping in mappings if mapping["EventSourceArn"] == f"{resource}.Arn"]
+    assert mine
+    assert all("StreamFailures.Arn" in str(mapping["DestinationConfig"]) for mapping in mine)
 
 
 @pytest.mark.parametrize("job", JOBS)
