@@ -5,8 +5,8 @@ One JSON object a line, perhaps gzipped:
     {"establishment_id": "e17", "name": "Farmácia Sol", "category": "pharmacies", "latitude": -3.73,
      "longitude": -38.52, "ads": [{"ad_id": "a1", "campaign_id": "c1", "ctr_low": 0.021}]}
 
-`ctr_low` is the lower bound of Wilson's interval of the click-through rate of the ad's campaign: a few lucky clicks make
-no ad the best. It is null where too few have seen it. `include/jobs/offer_reference.py` writes the file.
+`ctr_low` is the lower bound of Wilson's interval of the click-through rate of the ad's campaign: a few lucky clicks
+make no ad the best. It is null where too few have seen it. `include/jobs/offer_reference.py` writes the file.
 """
 
 import gzip
