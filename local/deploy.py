@@ -21,12 +21,13 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES, FUNCTIONS = "modules.zip", "functions.zip"
-JOBS = ("jobs", "tables", "transforms", "streams")
+JOBS = ("jobs", "tables", "transforms", "streams", "reports")
 """Folders of `include` that the Glue jobs import from."""
 BUNDLED = "opensearch-py"
 """What the functions import that Lambda's Python lacks; the dependency group `streams`."""
 
 _SUFFIXES = {".py", ".yaml", ".json", ".pem"}
+_SHOWN = {".css", ".html", ".js", ".txt"}  # what pages are made of
 _ENTRY = 'if __name__ == "__main__":'
 
 
@@ -79,7 +80,7 @@ def _modules() -> Iterator[tuple[str, Path]]:
     """Names in the jobs' zip, and the files."""
     yield "include/__init__.py", ROOT / "include" / "__init__.py"
     for folder in JOBS:
-        yield from _package(ROOT / "include" / folder, f"include/{folder}")
+        yield from _package(ROOT / "include" / folder, f"include/{folder}", _SUFFIXES | _SHOWN)
     # Glue has no narwhals; it has no dependencies of its own.
     narwhals = importlib.util.find_spec("narwhals")
     if narwhals is None or narwhals.origin is None:
@@ -109,9 +110,9 @@ def _required(name: str, seen: set[str]) -> set[str]:
     return seen
 
 
-def _package(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
+def _package(folder: Path, name: str, suffixes: set[str] = _SUFFIXES) -> Iterator[tuple[str, Path]]:
     for file in folder.rglob("*"):
-        if file.suffix in _SUFFIXES:
+        if file.suffix in suffixes:
             yield f"{name}/{file.relative_to(folder).as_posix()}", file
 
 

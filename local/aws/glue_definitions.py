@@ -1,6 +1,7 @@
 """What a Glue job may ask for on the local stack, and the refusal of everything that would not really happen."""
 
 import re
+from importlib import metadata
 from typing import Any
 
 from moto.glue.exceptions import InvalidInputException
@@ -24,7 +25,6 @@ _RUN = _CAPACITY | {"JobName", "Arguments", "Timeout", "ExecutionClass", "JobRun
 
 # Glue acts on these itself; here nobody would. The rest of what starts with -- is for the script.
 _UNSUPPORTED_ARGUMENTS = {
-    "--additional-python-modules": "nothing is installed for a job: ship modules with --extra-py-files",
     "--class": "only Python scripts run",
     "--datalake-formats": "Spark has no libraries of table formats",
     "--enable-glue-datacatalog": "Spark does not read the Glue Catalog: read the files",
@@ -104,9 +104,26 @@ def check_arguments(arguments: dict[str, str], field: str) -> None:
             raise _invalid(f"{field}: --job-language {value} is not supported by the local stack: use python")
         if name == "--job-bookmark-option" and value != "job-bookmark-disable":
             raise _invalid(f"{field}: --job-bookmark-option {value}: the local stack keeps no bookmarks, disable them")
+        if name == "--additional-python-modules":
+            for module in value.split(","):
+                _check_module(module.strip(), f"{field}: {name}")
         if name == "--extra-py-files":
             for uri in module_uris(arguments):
                 _check_uri(uri, f"{field}: --extra-py-files", MODULE_FILES)
+
+
+def _check_module(module: str, field: str) -> None:
+    """Refuse a module that runs wouldn't find: nothing is installed for them, they have this interpreter's packages."""
+    name, _, version = module.partition("==")
+    try:
+        installed = metadata.version(name)
+    except (metadata.PackageNotFoundError, ValueError):
+        installed = "not installed"
+    if not version or installed != version:
+        raise _invalid(
+            f"{field}: {module} is not supported by the local stack, which installs nothing for a job: {name} is "
+            f"{installed} here, so write name==version of what there is, or ship modules with --extra-py-files"
+        )
 
 
 def module_uris(arguments: dict[str, str]) -> list[str]:
