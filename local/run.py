@@ -1,16 +1,16 @@
 """Everything in one go: sales into Snowflake, files into the landing zone, the streams, the DAGs, what came out."""
 
-import contextlib
 import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from local import airflow, lakehouse, load, show, stack, streams
-from local.airflow import Run
+from local import airflow, dag_runs, lakehouse, load, show, stack, streams
 from local.aws import settings
 from local.aws.settings import Settings
+from local.dag_runs import Run, Runners
 from local.data.marketplace import UNTIL
 from local.stack import Running
 
@@ -37,30 +37,33 @@ def run(state: Path, started: Callable[[], Running], client: str, sales: Path | 
     """
     began = time.monotonic()
     # Each takes seconds and waits for no other.
-    with ThreadPoolExecutor(3) as beside:
+    with ExitStack() as until_the_end, ThreadPoolExecutor(3) as beside:
         starting = beside.submit(started)
         generating = beside.submit(lakehouse.generate, state, scale)
-        migrating = beside.submit(airflow.migrate, state, {**os.environ, **airflow.settings(state)})
+        preparing = beside.submit(_runners, state, until_the_end)
         load_into = load.prepare(state, client, sales, scale)
         running = starting.result()
         loaded = load_into(running.snowflake_port)
-        migrating.result()
-    settings.use(Settings(state, running.port))
-    landed = lakehouse.land(generating.result(), UNTIL)
-    print(f"{len(landed)} files of a marketplace are in {lakehouse.LANDING}/{UNTIL}", flush=True)
-    environment = {**os.environ, **stack.shell_environment(state, running)}
-    products = Run(PRODUCTS, {"client": client, "report_date": loaded.report_date.isoformat()})
-    failures = airflow.run_side_by_side(
-        [[products], [Run(LAKEHOUSE, {"load_date": UNTIL.isoformat()})]], state, environment
-    )
-    print()
-    if not failures:
+        settings.use(Settings(state, running.port))
+        landed = lakehouse.land(generating.result(), UNTIL)
+        print(f"{len(landed)} files of a marketplace are in {lakehouse.LANDING}/{UNTIL}", flush=True)
+        runners, environment = preparing.result(), stack.shell_environment(state, running)
+        products = Run(PRODUCTS, {"client": client, "report_date": loaded.report_date.isoformat()})
+        failures = runners.side_by_side([[products], [Run(LAKEHOUSE, {"load_date": UNTIL.isoformat()})]], environment)
+        print()
+        if failures:
+            # What other products published all the same; the failure is told after it.
+            with suppress(show.ShowError):
+                show.show(state, client, loaded.report_date)
+            raise airflow.RunError("; ".join(failures))
         show.show(state, client, loaded.report_date)
         lakehouse.show(UNTIL)
-        streams.run(state, running, environment)
-        print(f"\nDone in {time.monotonic() - began:.0f} s. Look around: make up")
-        return
-    # What other products published all the same; the failure is told after it.
-    with contextlib.suppress(show.ShowError):
-        show.show(state, client, loaded.report_date)
-    raise airflow.RunError("; ".join(failures))
+        print(f"\nProducts and lakehouse after {time.monotonic() - began:.0f} s", flush=True)
+        streams.run(state, running, runners, environment)
+    print(f"\nDone in {time.monotonic() - began:.0f} s. Look around: make up")
+
+
+def _runners(state: Path, until_the_end: ExitStack) -> Runners:
+    environment = {**os.environ, **airflow.settings(state)}
+    airflow.migrate(state, environment)
+    return until_the_end.enter_context(dag_runs.runners(state, environment))

@@ -11,9 +11,10 @@ from urllib.parse import quote
 
 from rich.console import Console
 
-from local import airflow, lakehouse, produce
-from local.airflow import Run
+from local import lakehouse, produce
+from local.airflow import RunError
 from local.aws import settings
+from local.dag_runs import Run, Runners
 from local.produce import Options, ProduceError
 from local.producer.sources import STREAMS
 from local.show import new_table, print_table, terminal
@@ -52,13 +53,16 @@ class StreamsError(RuntimeError):
     """The streams did not do what they should; the message says what."""
 
 
-def run(state: Path, running: Running, environment: dict[str, str], console: Console | None = None) -> None:
+def run(
+    state: Path, running: Running, runners: Runners, environment: dict[str, str], console: Console | None = None
+) -> None:
     """Sends records for some seconds, shows where they arrive, runs the streams' DAGs, and compares both layers.
 
     Args:
         state: The stack's state directory.
         running: The stack.
-        environment: Of the DAGs' processes.
+        runners: Run the DAGs, two of them at once.
+        environment: What the runs need to find the stack.
         console: Where to print.
 
     Raises:
@@ -73,11 +77,9 @@ def run(state: Path, running: Running, environment: dict[str, str], console: Con
     # What has arrived up to now is loaded at once, although the hour is not over: a run for it as if it were.
     until = datetime.now(UTC).replace(minute=10, second=0, microsecond=0) + timedelta(hours=1)
     clicks = [Run("kinesis_to_s3", {}, until), Run("speed_reconcile", {"hour": hour, "threshold": 0})]
-    failures = airflow.run_side_by_side(
-        [clicks, [Run("order_stream", {}, until)], [Run("web_logs", {}, until)]], state, environment
-    )
+    failures = runners.side_by_side([clicks, [Run("order_stream", {}, until), Run("web_logs", {}, until)]], environment)
     if failures:
-        raise airflow.RunError("; ".join(failures))
+        raise RunError("; ".join(failures))
     _compare(running, hour, console)
 
 

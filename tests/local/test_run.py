@@ -1,10 +1,11 @@
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from local import airflow, lakehouse, load, run, stack
+from local import airflow, dag_runs, lakehouse, load, run, stack
 from local.airflow import RunError
 from tests.local.test_show import publish
 
@@ -15,15 +16,13 @@ DAY = date(2026, 11, 1)
 def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A state on whose stack a DAG run fails; what it had published is up to the test."""
 
-    def fail(*_: object) -> None:
-        raise RunError("advanced_products failed: clv")
-
+    failures = SimpleNamespace(side_by_side=lambda *_: ["advanced_products failed: clv"])
     monkeypatch.setattr(stack, "shell_environment", lambda state, running: {})
     monkeypatch.setattr(load, "prepare", lambda *_: lambda port: SimpleNamespace(report_date=DAY))
     monkeypatch.setattr(lakehouse, "generate", lambda *_: tmp_path)
     monkeypatch.setattr(lakehouse, "land", lambda *_: [])
     monkeypatch.setattr(airflow, "migrate", lambda *_: None)
-    monkeypatch.setattr(airflow, "run_dag", fail)
+    monkeypatch.setattr(dag_runs, "runners", lambda *_: nullcontext(failures))
     return tmp_path
 
 
