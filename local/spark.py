@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from local.aws.glue_engines import require_spark, spark_home
+from local.aws.glue_engines import require, spark_home
 from local.aws.plugging import PluggingError
 from local.aws.settings import LOOPBACK
 
@@ -85,9 +85,9 @@ def up(state: Path, port: int, cores: int = 1, memory: str = "2g") -> Cluster:
     if found := running(state):
         raise ClusterError(f"A cluster runs on {state} already: {found.master}")
     try:
-        require_spark()
+        require("spark")
     except PluggingError as error:
-        raise ClusterError(str(error).removeprefix("VITRINE_GLUE_ENGINE=spark: ")) from error
+        raise ClusterError(str(error)) from error
     (state / "logs").mkdir(parents=True, exist_ok=True)
     port, page = port or _free_port(), _free_port()
     master = f"spark://{LOOPBACK}:{port}"

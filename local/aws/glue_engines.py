@@ -1,7 +1,9 @@
-"""What runs the script of a Glue job: Polars in a plain Python process, or Spark.
+"""What runs the script of a Glue job: Polars or Dask in a plain Python process, or Spark.
 
-``VITRINE_GLUE_ENGINE`` in the environment of the stack chooses ``polars`` (the default) or ``spark``, whose master is
-``VITRINE_SPARK_MASTER`` (default ``local[2]``). The job finds the choice in its own environment as ``VITRINE_ENGINE``.
+A run says so in its argument ``--engine``; those that don't have what ``VITRINE_GLUE_ENGINE`` in the environment of the
+stack chooses: ``polars`` (the default), ``dask`` or ``spark``. Spark's master is ``VITRINE_SPARK_MASTER`` (default
+``local[2]``), Dask's scheduler ``VITRINE_DASK_SCHEDULER`` (default: Dask computes in the process of the run). The job
+finds engine and scheduler in its own environment, as ``VITRINE_ENGINE`` and ``VITRINE_DASK_SCHEDULER``.
 """
 
 import importlib.util
@@ -18,7 +20,9 @@ from local.aws.glue_definitions import module_uris
 from local.aws.plugging import PluggingError
 from local.aws.settings import child_environment, current
 
-ENGINES = ("polars", "spark")
+ENGINES = ("polars", "dask", "spark")
+INSTALL = "make .venv/.tests-installed"
+"""The command that installs Spark and Dask."""
 
 # The folder of what a script can import beyond the interpreter's packages and its own --extra-py-files.
 _PROVIDED = Path(__file__).with_name("glue_path")
@@ -35,11 +39,13 @@ class Launch:
     """A run, ready to start.
 
     Attributes:
+        engine: One of ``ENGINES``.
         command: The executable and its arguments.
         environment: All its variables.
         notes: What of the job's settings has no effect here.
     """
 
+    engine: str
     command: list[str]
     environment: dict[str, str]
     notes: list[str]
@@ -50,12 +56,14 @@ class Engine:
     """What scripts run on.
 
     Attributes:
-        name: One of ``ENGINES``.
+        name: One of ``ENGINES``, for runs that don't name one themselves.
         master: Address of Spark's master.
+        scheduler: Address of Dask's scheduler; empty: none.
     """
 
     name: str = "polars"
     master: str = "local[2]"
+    scheduler: str = ""
 
     @classmethod
     def chosen(cls) -> "Engine":
@@ -64,13 +72,16 @@ class Engine:
         Raises:
             PluggingError: There is no such engine, or something that it needs is not installed.
         """
+        found = os.environ.get
         engine = cls(
-            os.environ.get("VITRINE_GLUE_ENGINE") or cls.name, os.environ.get("VITRINE_SPARK_MASTER") or cls.master
+            found("VITRINE_GLUE_ENGINE") or cls.name,
+            found("VITRINE_SPARK_MASTER") or cls.master,
+            found("VITRINE_DASK_SCHEDULER") or cls.scheduler,
         )
-        if engine.name not in ENGINES:
-            raise PluggingError(f"VITRINE_GLUE_ENGINE must be {' or '.join(ENGINES)}, not {engine.name!r}")
-        if engine.name == "spark":
-            require_spark()
+        try:
+            require(engine.name)
+        except PluggingError as error:
+            raise PluggingError(f"VITRINE_GLUE_ENGINE={engine.name}: {error}") from error
         return engine
 
     def prepare(self, run: dict[str, Any], system: dict[str, str], scratch: Path) -> Launch:
@@ -85,9 +96,14 @@ class Engine:
             What is to be started.
 
         Raises:
-            LaunchError: The script or a module is not there.
+            LaunchError: The script or a module is not there, or the engine that the run names is not.
         """
         given = run["Arguments"]
+        engine = given.get("--engine") or self.name
+        try:
+            require(engine)
+        except PluggingError as error:
+            raise LaunchError(f"--engine {engine}: {error}") from error
         script = _download(run["Command"]["ScriptLocation"], scratch, "Command.ScriptLocation")
         modules = [_download(uri, scratch / "modules", "--extra-py-files") for uri in module_uris(given)]
         arguments = system | {name: value for name, value in given.items() if name not in _CONSUMED}
@@ -96,17 +112,19 @@ class Engine:
         path = [_PROVIDED, scratch / "modules", *(module for module in modules if module.suffix != ".py")]
         environment = child_environment(
             {
-                "VITRINE_ENGINE": self.name,
+                "VITRINE_ENGINE": engine,
                 "PYTHONPATH": os.pathsep.join(map(str, path)),
                 "AWS_ALLOW_HTTP": "true",  # Polars refuses an endpoint without TLS unless told
                 "TZ": "UTC",  # as on Glue
             }
+            | ({"VITRINE_DASK_SCHEDULER": self.scheduler} if self.scheduler else {})
         )
         configuration = re.split(r"\s+--conf\s+", given["--conf"].strip()) if given.get("--conf") else []
-        if self.name == "polars":
-            notes = ["--conf has no effect: it configures Spark, this run is on Polars"] if configuration else []
-            return Launch([sys.executable, *words], environment, notes)
+        if engine != "spark":
+            ignored = f"--conf has no effect: it configures Spark, this run is on {engine.title()}"
+            return Launch(engine, [sys.executable, *words], environment, [ignored] if configuration else [])
         return Launch(
+            engine,
             [*self._spark_submit(modules, configuration, scratch), *words],
             environment | _spark_environment(scratch),
             [],
@@ -166,17 +184,20 @@ def spark_home() -> Path:
     """
     found = importlib.util.find_spec("pyspark")
     if found is None or found.origin is None:
-        raise PluggingError("VITRINE_GLUE_ENGINE=spark: PySpark is not installed; it is in the dependency group spark")
+        raise PluggingError(f"PySpark is not installed: `{INSTALL}` installs it")
     return Path(found.origin).parent
 
 
-def require_spark() -> None:
-    """Raise PluggingError when PySpark or Java is missing."""
-    spark_home()
-    if not shutil.which("java") and not os.environ.get("JAVA_HOME"):
-        raise PluggingError(
-            "VITRINE_GLUE_ENGINE=spark: there is no Java; install version 17 (Debian, Ubuntu: openjdk-17-jre-headless)"
-        )
+def require(engine: str) -> None:
+    """Raise PluggingError when there is no such engine, or something that it needs is not installed."""
+    if engine not in ENGINES:
+        raise PluggingError(f"it must be {', '.join(ENGINES[:-1])} or {ENGINES[-1]}")
+    if engine == "spark":
+        spark_home()
+        if not shutil.which("java") and not os.environ.get("JAVA_HOME"):
+            raise PluggingError("there is no Java; install version 17 (Debian, Ubuntu: openjdk-17-jre-headless)")
+    if engine == "dask" and importlib.util.find_spec("dask") is None:
+        raise PluggingError(f"Dask is not installed: `{INSTALL}` installs it")
 
 
 def _download(uri: str, folder: Path, field: str) -> Path:

@@ -261,7 +261,7 @@ class Runner:
                 errors.write([f"LAUNCH ERROR: {error}"])
                 return "FAILED", f"LAUNCH ERROR: {error}"
             run.seconds = time.monotonic() - run.began
-        if self.engine.name == "spark" and not self._killed:
+        if launch.engine == "spark" and not self._killed:
             _adopt_all()
         return _outcome(run, ended, output.lines, errors.lines)
 

@@ -21,6 +21,7 @@ from moto.core.base_backend import BaseBackend
 from moto.glue.models import GlueBackend, glue_backends
 from moto.glue.responses import GlueResponse
 
+from local import deploy
 from local.aws import glue_engines, glue_jobs, glue_runs, settings
 from local.aws.glue_engines import Engine
 from local.aws.plugging import PluggingError
@@ -555,8 +556,8 @@ class TestEngines:
         assert totals(glue, "polars/") == {"a": 4, "b": 2}
 
     def test_an_unknown_engine_is_refused_at_the_start(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("VITRINE_GLUE_ENGINE", "dask")
-        with pytest.raises(PluggingError, match="VITRINE_GLUE_ENGINE must be polars or spark, not 'dask'"):
+        monkeypatch.setenv("VITRINE_GLUE_ENGINE", "pandas")
+        with pytest.raises(PluggingError, match="VITRINE_GLUE_ENGINE=pandas: it must be polars, dask or spark"):
             Engine.chosen()
 
     def test_spark_without_java_is_refused_at_the_start(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -567,19 +568,72 @@ class TestEngines:
             Engine.chosen()
 
     def test_the_environment_chooses_the_engine(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(glue_engines, "require_spark", lambda: None)
+        monkeypatch.setattr(glue_engines, "require", lambda engine: None)
         monkeypatch.setenv("VITRINE_GLUE_ENGINE", "spark")
         monkeypatch.setenv("VITRINE_SPARK_MASTER", "spark://127.0.0.1:7077")
         assert Engine.chosen() == Engine("spark", "spark://127.0.0.1:7077")
         monkeypatch.delenv("VITRINE_SPARK_MASTER")
         assert Engine.chosen() == Engine("spark", "local[2]")
+        monkeypatch.setenv("VITRINE_GLUE_ENGINE", "dask")
+        monkeypatch.setenv("VITRINE_DASK_SCHEDULER", "tcp://127.0.0.1:8786")
+        assert Engine.chosen() == Engine("dask", "local[2]", "tcp://127.0.0.1:8786")
+
+    @pytest.mark.parametrize("engine", ["polars", "dask", pytest.param("spark", marks=pytest.mark.long)])
+    def test_a_run_names_its_engine(self, request: pytest.FixtureRequest, glue: Glue, engine: str) -> None:
+        if engine == "spark":
+            request.getfixturevalue("java")
+        pytest.importorskip({"spark": "pyspark"}.get(engine, engine), reason=f"dependency group {engine}")
+        put_sales(glue)
+        script = """
+            import sys
+            from awsglue.utils import getResolvedOptions
+            import narwhals as nw
+            from include.jobs import engine
+            options = getResolvedOptions(sys.argv, ["source", "target", "engine"])
+            with engine.chosen() as on:
+                sales = on.read([options["source"]]).group_by("store").agg(nw.col("amount").sum())
+                on.write_sorted(sales, options["target"], ["store"])
+                print(on.name)
+        """
+        modules = glue.put("jobs/modules.zip", deploy.files()[deploy.MODULES])
+        arguments = self.arguments(f"named/{engine}") | {"--extra-py-files": modules, "--engine": engine}
+        run = glue.run(f"named-{engine}", script, Arguments=arguments)
+        assert run["JobRunState"] == "SUCCEEDED", run
+        assert glue.events("output", run["Id"])[-1] == engine
+        assert totals(glue, f"named/{engine}/") == {"a": 4, "b": 2}
+
+    def test_an_engine_that_a_run_cannot_have_is_its_error(self, glue: Glue, monkeypatch: pytest.MonkeyPatch) -> None:
+        run = glue.run("on-pandas", "pass", Arguments={"--engine": "pandas"})
+        reason = "LAUNCH ERROR: --engine pandas: it must be polars, dask or spark"
+        assert (run["JobRunState"], run["ErrorMessage"]) == ("FAILED", reason)
+        find = glue_engines.importlib.util.find_spec
+        missing = ("pyspark", "dask")
+        monkeypatch.setattr(
+            glue_engines.importlib.util, "find_spec", lambda name: None if name in missing else find(name)
+        )
+        for engine, product in (("spark", "PySpark"), ("dask", "Dask")):
+            run = glue.run(f"without-{engine}", "pass", Arguments={"--engine": engine})
+            reason = f"{product} is not installed: `make .venv/.tests-installed` installs it"
+            assert (run["JobRunState"], run["ErrorMessage"]) == ("FAILED", f"LAUNCH ERROR: --engine {engine}: {reason}")
+
+    def test_dask_computes_on_the_scheduler_of_the_stack(self, glue: Glue, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(
+            glue_backends[ACCOUNT][REGION].runner, "engine", Engine("dask", scheduler="tcp://127.0.0.1:9")
+        )
+        run = glue.run(
+            "on-dask", "import os\nprint(os.environ['VITRINE_ENGINE'], os.environ['VITRINE_DASK_SCHEDULER'])"
+        )
+        assert glue.events("output", run["Id"]) == ["dask tcp://127.0.0.1:9"]
 
     @pytest.fixture
-    def spark(self, glue: Glue, monkeypatch: pytest.MonkeyPatch) -> Glue:
+    def java(self) -> None:
         if not shutil.which("java") and not os.environ.get("JAVA_HOME"):
             pytest.skip(
                 "no Java here, so no Glue job is tested on Spark; on Debian and Ubuntu: openjdk-17-jre-headless"
             )
+
+    @pytest.fixture
+    def spark(self, glue: Glue, java: None, monkeypatch: pytest.MonkeyPatch) -> Glue:
         pytest.importorskip("pyspark", reason="PySpark is not installed: dependency group spark")
         monkeypatch.setattr(glue_backends[ACCOUNT][REGION].runner, "engine", Engine("spark"))
         return glue
