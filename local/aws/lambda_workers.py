@@ -375,7 +375,7 @@ class Worker:
 
     def _attend(self) -> None:
         """Pass on what the process writes, until it ends."""
-        ended = os.pidfd_open(self._process.pid)
+        ended = _end_of(self._process.pid)
         events = select.poll()
         events.register(self._output, select.POLLIN)
         events.register(ended, select.POLLIN)
@@ -513,3 +513,12 @@ def _message_of(error: bytes) -> str:
         return f"{described.get('errorType', 'Error')}: {described.get('errorMessage', '')}"
     except (ValueError, AttributeError):
         return error.decode(errors="replace")
+
+
+def _end_of(pid: int) -> int:
+    """A descriptor that can be read from when a child has ended, while it is not collected yet."""
+    if sys.platform == "linux":
+        return os.pidfd_open(pid)
+    ends = select.kqueue()
+    ends.control([select.kevent(pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT)], 0)
+    return os.dup(ends.fileno())
