@@ -16,7 +16,7 @@ COLOURS = ("#332288", "#cc6677", "#117733", "#88ccee", "#882255", "#ddcc77", "#4
 """For categories: "muted" of P. Tol, "Colour Schemes" (SRON/EPS/TN/09-002), told apart by the colour-blind too."""
 ACCENT, INK, MUTED = "#cc6677", "#222222", "#767676"
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-PNG_SCALE = 2.0
+PNG_SCALE = 1.5
 
 _WIDTH, _STEP = 430, 22
 _FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
@@ -46,13 +46,13 @@ def rates(rows: Rows, colours: Mapping[str, str]) -> Spec:
         alt.Tooltip("high:Q", format=".2%", title="interval to"),
         *(alt.Tooltip(f"{name}:Q", format=",") for name in ("clicks", "views", "people")),
     ]
-    base = _chart(rows).encode(y=y, color=_category(rows, colours), tooltip=tooltip)
+    base = named("rows").encode(y=y, color=_category(rows, colours), tooltip=tooltip)
     title = "clicks per view, with Wilson's 95 % interval"
     x = alt.X("low:Q", title=title, axis=alt.Axis(format=".0%", tickCount=6), scale=alt.Scale(zero=True))
     intervals = base.mark_rule(strokeWidth=3, opacity=0.55).encode(x=x, x2="high:Q")
     points = base.mark_point(filled=True, size=90, opacity=1).encode(x="ctr:Q")
-    ends = _chart(rows).encode(y=y, x="high:Q", text=alt.Text("ctr:Q", format=_PERCENT))
-    return finished(intervals + points + ends.mark_text(align="left", dx=6, color=INK), _steps(rows))
+    ends = named("rows").encode(y=y, x="high:Q", text=alt.Text("ctr:Q", format=_PERCENT))
+    return finished(intervals + points + ends.mark_text(align="left", dx=6, color=INK), {"rows": rows}, sized=True)
 
 
 def bars(rows: Rows, colours: Mapping[str, str], figure: str, title: str) -> Spec:
@@ -71,10 +71,10 @@ def bars(rows: Rows, colours: Mapping[str, str], figure: str, title: str) -> Spe
     ]
     y = _labels("label", rows)
     x = alt.X(f"{figure}:Q", title=title, axis=alt.Axis(format=",d", tickCount=6, tickMinStep=1))
-    base = _chart(rows).encode(y=y, x=x, tooltip=tooltip)
+    base = named("rows").encode(y=y, x=x, tooltip=tooltip)
     drawn = base.mark_bar(cornerRadiusEnd=2).encode(color=_category(rows, colours))
     texts = base.mark_text(align="left", dx=4, color=INK).encode(text=alt.Text(f"{figure}:Q", format=","))
-    return finished(drawn + texts, _steps(rows))
+    return finished(drawn + texts, {"rows": rows}, sized=True)
 
 
 def shares(rows: Rows) -> Spec:
@@ -103,9 +103,10 @@ def shares(rows: Rows) -> Spec:
         domain=list(kinds.values()), range=[COLOURS[0], COLOURS[3]]
     )
     x = alt.X("part:Q", title="share of all visits", axis=alt.Axis(format=".0%"), stack="zero")
-    drawn = _chart(parts).mark_bar(cornerRadiusEnd=2).encode(y=y, x=x, color=colour, order="order:Q", tooltip=tooltip)
-    texts = _chart(rows).mark_text(align="left", dx=4, color=INK)
-    return finished(drawn + texts.encode(y=y, x="share:Q", text=alt.Text("share:Q", format=_PERCENT)), _steps(rows))
+    drawn = named("parts").mark_bar(cornerRadiusEnd=2).encode(y=y, x=x, color=colour, order="order:Q", tooltip=tooltip)
+    texts = named("rows").mark_text(align="left", dx=4, color=INK)
+    texts = texts.encode(y=y, x="share:Q", text=alt.Text("share:Q", format=_PERCENT))
+    return finished(drawn + texts, {"rows": rows, "parts": parts}, sized=True)
 
 
 def lifts(rows: Rows, colours: Mapping[str, str]) -> Spec:
@@ -127,12 +128,12 @@ def lifts(rows: Rows, colours: Mapping[str, str]) -> Spec:
     ]
     scaled = [{**row, "points": 100 * row["lift"], "from": 100 * row["low"], "to": 100 * row["high"]} for row in rows]
     y = _labels("label", rows)
-    base = _chart(scaled).encode(y=y, color=_category(rows, colours), tooltip=tooltip)
+    base = named("rows").encode(y=y, color=_category(rows, colours), tooltip=tooltip)
     x = alt.X("from:Q", title="percentage points, with Newcombe's 95 % interval", axis=alt.Axis(format="+.0f"))
     intervals = base.mark_rule(strokeWidth=3, opacity=0.55).encode(x=x, x2="to:Q")
     points = base.mark_point(filled=True, size=90, opacity=1).encode(x="points:Q")
-    zero = _chart([{"zero": 0}]).mark_rule(color=MUTED, strokeDash=[4, 3]).encode(x="zero:Q")
-    return finished(zero + intervals + points, _steps(rows))
+    zero = named("zero").mark_rule(color=MUTED, strokeDash=[4, 3]).encode(x=alt.XDatum(0))
+    return finished(zero + intervals + points, {"rows": scaled, "zero": [{}]}, sized=True)
 
 
 def hours(rows: Rows) -> Spec:
@@ -148,7 +149,6 @@ def hours(rows: Rows) -> Spec:
     ]
     x = alt.X("hour:Q", title=None, scale=alt.Scale(domain=[-0.7, 23.7], nice=False))
     x = x.axis(values=[0, 6, 12, 18, 23], format="d", grid=False)
-    data = alt.Data(values=[dict(row) for row in rows])
     y = alt.Y("interactions:Q", title=None, axis=alt.Axis(tickCount=3, tickMinStep=1, format=",d"))
     colour = alt.when("datum.peak").then(alt.value(ACCENT)).otherwise(alt.value(COLOURS[0]))
     drawn = alt.Chart().mark_bar(size=6).encode(x=x, y=y, color=colour, tooltip=tooltip)
@@ -160,10 +160,10 @@ def hours(rows: Rows) -> Spec:
     faceted = panels.facet(
         facet=alt.Facet("category:N", title=None, header=alt.Header(labelFontSize=13, labelFontWeight=600)),
         columns=4,
-        data=data,
+        data=alt.NamedData("rows"),
         spacing={"row": 18, "column": 18},
     )
-    return finished(faceted.resolve_scale(y="independent"))
+    return finished(faceted.resolve_scale(y="independent"), {"rows": rows})
 
 
 def profile(looks: Rows, goes: Rows) -> Spec:
@@ -175,13 +175,13 @@ def profile(looks: Rows, goes: Rows) -> Spec:
     """
     categories = sorted({row["category"] for row in (*looks, *goes)})
     days = [{**row, "weekday": WEEKDAYS[row["weekday"] - 1]} for row in goes]
-    left = _cells(looks, "period", PERIODS, "interactions", "Ads by period of the day", categories)
-    right = _cells(days, "weekday", WEEKDAYS, "visits", "Stays by weekday", categories, labels=False)
-    return finished(alt.hconcat(left, right, spacing=24))
+    left = _cells("looks", "period", PERIODS, "interactions", "Ads by period of the day", categories)
+    right = _cells("goes", "weekday", WEEKDAYS, "visits", "Stays by weekday", categories, labels=False)
+    return finished(alt.hconcat(left, right, spacing=24), {"looks": looks, "goes": days})
 
 
 def _cells(
-    rows: Rows,
+    data: str,
     column: str,
     order: Sequence[str],
     figure: str,
@@ -200,7 +200,7 @@ def _cells(
     x = alt.X(f"{column}:N", title=None, scale=alt.Scale(domain=list(order)), axis=alt.Axis(labelAngle=0))
     axis = alt.Axis(ticks=False, domain=False, labelPadding=6) if labels else None
     y = alt.Y("category:N", title=None, scale=alt.Scale(domain=list(categories)), axis=axis)
-    base = _chart(rows).encode(x=x, y=y, tooltip=tooltip)
+    base = named(data).encode(x=x, y=y, tooltip=tooltip)
     scale = alt.Scale(scheme="purpleblue", domain=[0, 1])
     legend = alt.Legend(title="share", format=".0%", gradientLength=110)
     cells = base.mark_rect(cornerRadius=2).encode(color=alt.Color("share:Q", scale=scale, legend=legend))
@@ -221,7 +221,7 @@ def png(spec: Spec, title: str, notes: str) -> bytes:
         notes: Below the title, smaller.
     """
     titles = alt.TitleParams(
-        _wrapped(title, 92), subtitle=_wrapped(notes, 125), anchor="start", frame="group", offset=14
+        _wrapped(title, 92), subtitle=_wrapped(notes, 125), anchor="start", frame="bounds", offset=14
     ).to_dict()
     return vl_convert.vegalite_to_png({**spec, "title": titles}, vl_version=vl_version(), scale=PNG_SCALE)
 
@@ -241,8 +241,9 @@ def _wrapped(text: str, width: int) -> list[str]:
     return lines
 
 
-def _chart(rows: Rows) -> alt.Chart:
-    return alt.Chart(alt.Data(values=[dict(row) for row in rows]))
+def named(data: str) -> alt.Chart:
+    """A chart of data that `finished` brings: Altair copies and checks all that is inside a chart, again and again."""
+    return alt.Chart(alt.NamedData(data))
 
 
 def _labels(name: str, rows: Rows) -> alt.Y:
@@ -260,19 +261,16 @@ def _legend() -> alt.Legend:
     return alt.Legend(orient="bottom", direction="horizontal", columns=4, symbolType="circle")
 
 
-def _steps(rows: Rows) -> dict[str, int]:
-    return {"width": _WIDTH, "height": _STEP * len(rows)}
-
-
-def finished(chart: Any, size: Mapping[str, int] | None = None) -> Spec:
+def finished(chart: Any, data: Mapping[str, Rows], *, sized: bool = False) -> Spec:
     """The specification of a chart in the report's style, with its data inside.
 
     Args:
-        chart: Of Altair.
-        size: `width` and `height`, if the chart has none yet.
+        chart: Of Altair, of `named` data.
+        data: Names and rows.
+        sized: Whether the chart is as high as its `rows` are many; else it has a size.
     """
-    if size:
-        chart = chart.properties(**size)
+    if sized:
+        chart = chart.properties(width=_WIDTH, height=_STEP * len(data["rows"]))
     chart = (
         chart.configure(font=_FONT, background="white", padding=12)
         .configure_view(stroke=None)
@@ -282,5 +280,4 @@ def finished(chart: Any, size: Mapping[str, int] | None = None) -> Spec:
         .configure_legend(labelColor=INK, labelFontSize=11)
         .configure_title(fontSize=16, subtitleFontSize=11, subtitleColor=MUTED, color=INK, subtitlePadding=6)
     )
-    with alt.data_transformers.enable("default", consolidate_datasets=False, max_rows=None):
-        return chart.to_dict()
+    return {**chart.to_dict(), "datasets": {name: [dict(row) for row in rows] for name, rows in data.items()}}

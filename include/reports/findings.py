@@ -45,7 +45,7 @@ class Finding:
         notes: What figures mean, what they are based on, and what is left out.
         chart: Vega-Lite, or nothing.
         map: For the page, as `maps` makes them, or nothing.
-        pictures: To be drawn.
+        pictures: To be drawn beside the page; of people, only those of the whole period.
         table: Header and rows of text, or nothing.
         empty: Why there is nothing to draw.
     """
@@ -105,7 +105,7 @@ def _rates(tables: Tables, month: str, where: Mapping[str, Any], colours: Mappin
     ranked = sorted((row for row in known if row["rank"] is not None), key=lambda row: row["rank"])
     notes = (
         f"Clicks per view, of campaigns with {FLOOR} views or more; a click counts in its own month. "
-        f"The line is Wilson's 95 % interval. {_left_out(rows, known, 'campaign')}"
+        f"The line is Wilson's 95 % interval. {_left_out(rows, 'campaign')}"
     )
     name = f"ctr-{month}"
     if not ranked:
@@ -122,7 +122,17 @@ def _rates(tables: Tables, month: str, where: Mapping[str, Any], colours: Mappin
     )
     chart = charts.rates(drawn, colours)
     notes += _more(len(ranked), "campaign")
-    return Finding("ctr", name, month, title, notes, chart, pictures=(Picture(name, chart),))
+    header = ("campaign", "clicks", "views", "people", "rate", "interval")
+    table = [
+        (
+            row["campaign_id"],
+            *(f"{row[figure]:,}" for figure in ("clicks", "views", "people")),
+            f"{row['ctr']:.1%}",
+            f"{row['low']:.1%} to {row['high']:.1%}",
+        )
+        for row in drawn
+    ]
+    return Finding("ctr", name, month, title, notes, chart, pictures=(Picture(name, chart),), table=(header, table))
 
 
 def _visits(tables: Tables, month: str, where: Mapping[str, Any], colours: Mapping[str, str]) -> Finding:
@@ -130,7 +140,7 @@ def _visits(tables: Tables, month: str, where: Mapping[str, Any], colours: Mappi
     known = [row for row in rows if row["visits"] is not None]
     notes = (
         f"A visit is a location record less than {RADIUS_M:.0f} m from the establishment; visits up to "
-        f"{GAP_MINUTES} minutes apart are one stay. {_left_out(rows, known, 'establishment')}"
+        f"{GAP_MINUTES} minutes apart are one stay. {_left_out(rows, 'establishment')}"
     )
     name = f"visits-{month}"
     if not known:
@@ -159,7 +169,7 @@ def _shares(tables: Tables, month: str, where: Mapping[str, Any], colours: Mappi
     notes = (
         f"Share of an establishment's visits whose person saw or clicked one of its ads in the {WINDOW_HOURS} hours "
         f"before; the last one counts. Of establishments with {VISITS_FLOOR} visits or more. It says what came after "
-        f"an ad, not what came because of it. {_left_out(rows, known, 'establishment')}"
+        f"an ad, not what came because of it. {_left_out(rows, 'establishment')}"
     )
     name = f"attribution-{month}"
     if not ranked:
@@ -186,7 +196,8 @@ def _lifts(tables: Tables, month: str, where: Mapping[str, Any], colours: Mappin
     known = [row for row in rows if row["lift"] is not None and row["establishment_id"] in where]
     notes = (
         "How much more often people came on days on which they saw or clicked an ad of the establishment than on days "
-        "without. It is the ad's effect where chance decides who sees it when. An interval with 0 in it shows none."
+        "without. It is the ad's effect where chance decides who sees it when. An interval with 0 in it shows none. "
+        f"{_left_out(rows, 'establishment')}"
     )
     name = f"lift-{month}"
     if not known:
@@ -200,7 +211,18 @@ def _lifts(tables: Tables, month: str, where: Mapping[str, Any], colours: Mappin
     title = f"Ads brought visits to {sure} of {len(drawn)} establishments in {said(month)}, by the 95 % interval"
     chart = charts.lifts(drawn[:SHOWN], colours)
     notes += _more(len(drawn), "establishment")
-    return Finding("lift", name, month, title, notes, chart, pictures=(Picture(name, chart),))
+    header = ("establishment", "days with an ad", "came on", "on others", "lift in points")
+    table = [
+        (
+            row["label"],
+            f"{row['exposed']:,}",
+            f"{row['exposed_rate']:.1%}",
+            f"{row['unexposed_rate']:.1%}",
+            f"{100 * row['lift']:+.2f} ({100 * row['low']:+.2f} to {100 * row['high']:+.2f})",
+        )
+        for row in drawn[:SHOWN]
+    ]
+    return Finding("lift", name, month, title, notes, chart, pictures=(Picture(name, chart),), table=(header, table))
 
 
 def _hours(tables: Tables, month: str) -> Finding:
@@ -268,9 +290,8 @@ def of_person(user: str, month: str, looks: Rows, goes: Rows, named: str) -> Fin
     days = sorted(goes, key=lambda row: (row["weekday"], row["category"]))
     chart = charts.profile(ordered, days)
     header = ("when", "preferred category", "share", "of")
-    return Finding(
-        "profiles", name, month, title, notes, chart, pictures=(Picture(name, chart),), table=(header, table)
-    )
+    pictures = (Picture(name, chart),) if month == WHOLE else ()
+    return Finding("profiles", name, month, title, notes, chart, pictures=pictures, table=(header, table))
 
 
 def of_track(track: Track, named: str, base: Mapping[str, Any]) -> Finding:
@@ -344,8 +365,8 @@ def _name(where: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     return place["label"] if place else row["establishment_id"]
 
 
-def _left_out(rows: Sequence[Any], known: Sequence[Any], what: str) -> str:
-    hidden = len(rows) - len(known)
+def _left_out(rows: Sequence[Mapping[str, Any]], what: str) -> str:
+    hidden = sum(bool(row["suppressed"]) for row in rows)
     return f"{_count(hidden, what)} of fewer than {FEWEST_PEOPLE} people left out." if hidden else ""
 
 

@@ -9,10 +9,10 @@ import altair as alt
 
 from include.reports import basemap as land
 from include.reports import charts
-from include.reports.charts import ACCENT, INK, MUTED, Rows, Spec
+from include.reports.charts import INK, MUTED, Rows, Spec, named
 from include.streams.sphere import RADIUS
 
-LAND, SEA, BORDER = "#f6f3ec", "#d5e4ec", "#cfc8b8"
+LAND, SEA, BORDER, OFFER = "#f6f3ec", "#d5e4ec", "#cfc8b8", "#00736b"
 HOURS = ("#2c115f", "#b73779", "#fc8961", "#f7d47e")
 """Of a day, from the first record to the last: magma, whose lightness grows evenly."""
 
@@ -62,7 +62,8 @@ def places(rows: Rows, figure: str, colours: Mapping[str, str], base: Mapping[st
         base: The basemap.
 
     Returns:
-        `kind`, `bounds`, and `points`, the greatest first, for the smaller ones to lie above them.
+        `kind`, `bounds`, `legend` (colours and what they stand for), and `points`, the greatest first, for the smaller
+        ones to lie above them.
     """
     greatest = max(row[figure] for row in rows) or 1
     features = [
@@ -76,7 +77,8 @@ def places(rows: Rows, figure: str, colours: Mapping[str, str], base: Mapping[st
         for row in sorted(rows, key=lambda row: (-row[figure], row["label"]))
     ]
     bounds = Bounds.around(land.points(dict(base)) or [(row["longitude"], row["latitude"]) for row in rows])
-    return {"kind": "places", "bounds": bounds.corners(), "points": _collection(features)}
+    legend = [[colours[name], name] for name in sorted({row["category"] for row in rows})]
+    return {"kind": "places", "bounds": bounds.corners(), "legend": legend, "points": _collection(features)}
 
 
 def places_picture(
@@ -99,14 +101,14 @@ def places_picture(
     size = size.legend(format=format_, values=_steps(greatest), symbolFillColor=MUTED, symbolStrokeColor="white")
     scale = alt.Scale(domain=names, range=[colours[name] for name in names])
     ordered = sorted(rows, key=lambda row: (-row[figure], row["label"]))
-    circles = _chart(ordered).mark_circle(opacity=0.85, stroke="white", strokeWidth=1, clip=True)
+    circles = named("rows").mark_circle(opacity=0.85, stroke="white", strokeWidth=1, clip=True)
     circles = circles.encode(
         longitude="longitude:Q",
         latitude="latitude:Q",
         size=size,
         color=alt.Color("category:N", title=None, scale=scale),
     )
-    return _drawn([*_land(base), circles], bounds)
+    return _drawn([circles], {"rows": ordered}, base, bounds)
 
 
 def track(one: Any, base: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,6 +129,7 @@ def track(one: Any, base: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "kind": "track",
         "bounds": _bounds(one).corners(),
+        "legend": [*([_colour(hour), f"{hour} h"] for hour in range(0, 25, 4)), [OFFER, "offer"], [INK, "its place"]],
         "points": _collection([_point(row, colour=_colour(row["hour"]), said=row["said"]) for row in one.points]),
         "line": _collection([{"type": "Feature", "properties": {}, "geometry": line}]),
         "ways": _collection([{"type": "Feature", "properties": {}, "geometry": way} for way in ways]),
@@ -139,22 +142,24 @@ def track_picture(one: Any, base: Mapping[str, Any]) -> Spec:
     """The map of `track`, for a PNG."""
     bounds = _bounds(one)
     geo = {"longitude": "longitude:Q", "latitude": "latitude:Q"}
-    line = _chart(one.points).mark_line(color=MUTED, strokeWidth=1.2, opacity=0.8, clip=True)
+    line = named("points").mark_line(color=MUTED, strokeWidth=1.2, opacity=0.8, clip=True)
     line = line.encode(**geo, order="order:Q")
     colour = alt.Color("hour:Q", title="hour of the day", scale=alt.Scale(domain=_DAY, range=list(HOURS)))
-    fixes = _chart(one.points).mark_circle(size=38, opacity=1, stroke="white", strokeWidth=0.5, clip=True)
-    layers = [*_land(base), line, fixes.encode(**geo, color=colour.legend(values=[0, 6, 12, 18, 24], format="d"))]
-    if one.offers:
-        ways = _chart(one.offers).mark_rule(color=ACCENT, strokeWidth=2, strokeDash=[5, 3], clip=True)
-        layers.append(ways.encode(**geo, longitude2="place_longitude:Q", latitude2="place_latitude:Q"))
-        shops = _chart(_targets(one))
-        marked = shops.mark_square(size=90, color=INK, opacity=1, stroke="white", clip=True)
-        layers.append(marked.encode(**geo))
-        layers.append(shops.mark_text(dy=-13, fontWeight=600, color=INK).encode(**geo, text="label:N"))
-        made = _chart(one.offers)
-        layers.append(made.mark_circle(size=260, color=ACCENT, opacity=1, stroke="white").encode(**geo))
-        layers.append(made.mark_text(color="white", fontWeight=700).encode(**geo, text="number:N"))
-    return _drawn(layers, bounds)
+    fixes = named("points").mark_circle(size=38, opacity=1, stroke="white", strokeWidth=0.5, clip=True)
+    ways = named("offers").mark_rule(color=OFFER, strokeWidth=2, strokeDash=[5, 3], clip=True)
+    layers = [
+        line,
+        fixes.encode(**geo, color=colour.legend(values=[0, 6, 12, 18, 24], format="d")),
+        ways.encode(**geo, longitude2="place_longitude:Q", latitude2="place_latitude:Q"),
+        named("places").mark_square(size=90, color=INK, opacity=1, stroke="white", clip=True).encode(**geo),
+    ]
+    for above, dy in (("datum.above", -15), ("!datum.above", 19)):  # By turns: neighbours don't cover each other.
+        halo = named("places").mark_text(dy=dy, fontWeight=600, stroke="white", strokeWidth=3, strokeJoin="round")
+        text = named("places").mark_text(dy=dy, fontWeight=600, color=INK)
+        layers += [shape.encode(**geo, text="label:N").transform_filter(above) for shape in (halo, text)]
+    layers.append(named("offers").mark_circle(size=260, color=OFFER, opacity=1, stroke="white").encode(**geo))
+    layers.append(named("offers").mark_text(color="white", fontWeight=700).encode(**geo, text="number:N"))
+    return _drawn(layers, {"points": one.points, "offers": one.offers, "places": _targets(one)}, base, bounds)
 
 
 _DAY = [0, 8, 16, 24]
@@ -166,15 +171,16 @@ def _bounds(one: Any) -> Bounds:
 
 def _targets(one: Any) -> list[dict[str, Any]]:
     """The establishments of the offers, each of them once."""
-    found = {
-        row["establishment_id"]: {
+    rows = {row["establishment_id"]: row for row in one.offers}.values()
+    return [
+        {
             "label": row["label"],
             "longitude": row["place_longitude"],
             "latitude": row["place_latitude"],
+            "above": number % 2 == 0,
         }
-        for row in one.offers
-    }
-    return list(found.values())
+        for number, row in enumerate(sorted(rows, key=lambda row: (row["place_longitude"], row["establishment_id"])))
+    ]
 
 
 def _colour(hour: float) -> str:
@@ -201,32 +207,28 @@ def _steps(greatest: float) -> list[float]:
     return [top / 5, top / 2, top] if top >= 10 or greatest <= 1 else [top]
 
 
-def _chart(rows: Rows) -> alt.Chart:
-    return alt.Chart(alt.Data(values=[dict(row) for row in rows]))
-
-
-def _land(base: Mapping[str, Any]) -> list[alt.Chart]:
+def _land(base: Mapping[str, Any]) -> tuple[list[alt.Chart], dict[str, Rows]]:
+    """Layers of the basemap, and their data."""
     styles: dict[str, dict[str, Any]] = {
         "sea": {"fill": SEA, "stroke": None},
         "neighbourhood": {"fill": None, "stroke": BORDER, "strokeWidth": 1},
         "coastline": {"filled": False, "stroke": "#8fb0c2", "strokeWidth": 1.5},
     }
-    layers = []
-    for kind, style in styles.items():
-        features = [one for one in base["features"] if one["properties"]["kind"] == kind]
-        if features:
-            layers.append(alt.Chart(alt.Data(values=features)).mark_geoshape(clip=True, **style))
+    data = {kind: [one for one in base["features"] if one["properties"]["kind"] == kind] for kind in styles}
+    layers = [named(kind).mark_geoshape(clip=True, **style) for kind, style in styles.items() if data[kind]]
     if names := land.labels(dict(base)):
-        text = _chart(names).mark_text(color=MUTED, fontSize=10, fontStyle="italic", clip=True)
+        data["names"] = names
+        text = named("names").mark_text(color=MUTED, fontSize=10, fontStyle="italic", clip=True)
         layers.append(text.encode(longitude="longitude:Q", latitude="latitude:Q", text="name:N"))
-    return layers
+    return layers, {name: rows for name, rows in data.items() if rows}
 
 
-def _drawn(layers: Sequence[alt.Chart], bounds: Bounds) -> Spec:
-    """Layers in Mercator's projection, so that the bounds fit."""
+def _drawn(layers: Sequence[alt.Chart], data: Mapping[str, Rows], base: Mapping[str, Any], bounds: Bounds) -> Spec:
+    """Layers above the basemap, in Mercator's projection, so that the bounds fit."""
+    below, shapes = _land(base)
     south, north = (asinh(tan(radians(one))) for one in (bounds.south, bounds.north))
     scale = min(_WIDTH / radians(bounds.east - bounds.west), _HEIGHT / (north - south))
     middle = [(bounds.west + bounds.east) / 2, (bounds.south + bounds.north) / 2]
-    chart = alt.layer(*layers).properties(width=_WIDTH, height=_HEIGHT)
+    chart = alt.layer(*below, *layers).properties(width=_WIDTH, height=_HEIGHT)
     chart = chart.project("mercator", scale=scale, center=middle, translate=[_WIDTH / 2, _HEIGHT / 2])
-    return charts.finished(chart.properties(view=alt.ViewBackground(fill=LAND, stroke=BORDER)))
+    return charts.finished(chart.properties(view=alt.ViewBackground(fill=LAND, stroke=BORDER)), {**shapes, **data})

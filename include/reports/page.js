@@ -37,7 +37,7 @@
   function text(id, from, size, paint, layout) {
     return {
       id, type: "symbol", source: from, paint,
-      layout: { "text-field": ["get", "label"], "text-size": size, "text-font": ["sans-serif"], "text-allow-overlap": true, ...layout },
+      layout: { "text-field": ["get", "label"], "text-size": size, "text-font": ["sans-serif"], ...layout },
     };
   }
 
@@ -50,24 +50,24 @@
       },
     }],
     track: () => {
-      const { accent, ink, muted } = data.colours;
+      const { offer, ink, muted } = data.colours;
       return [
         { id: "line", type: "line", source: "line", paint: { "line-color": muted, "line-width": 1.5 } },
         {
           id: "points", type: "circle", source: "points",
           paint: { "circle-radius": 4, "circle-color": ["get", "colour"], "circle-stroke-color": "#fff", "circle-stroke-width": 0.7 },
         },
-        { id: "ways", type: "line", source: "ways", paint: { "line-color": accent, "line-width": 2, "line-dasharray": [2, 1.5] } },
+        { id: "ways", type: "line", source: "ways", paint: { "line-color": offer, "line-width": 2, "line-dasharray": [2, 1.5] } },
         {
           id: "places", type: "circle", source: "places",
           paint: { "circle-radius": 5, "circle-color": ink, "circle-stroke-color": "#fff", "circle-stroke-width": 1.5 },
         },
-        text("labels", "places", 13, { "text-color": ink, "text-halo-color": "#fff", "text-halo-width": 2 }, { "text-offset": [0, -1.1] }),
+        text("labels", "places", 13, { "text-color": ink, "text-halo-color": "#fff", "text-halo-width": 2 }, { "text-variable-anchor": ["bottom", "top", "left", "right"], "text-radial-offset": 0.9, "text-justify": "auto" }),
         {
           id: "offers", type: "circle", source: "offers",
-          paint: { "circle-radius": 9, "circle-color": accent, "circle-stroke-color": "#fff", "circle-stroke-width": 1.5 },
+          paint: { "circle-radius": 9, "circle-color": offer, "circle-stroke-color": "#fff", "circle-stroke-width": 1.5 },
         },
-        text("numbers", "offers", 12, { "text-color": "#fff" }, {}),
+        text("numbers", "offers", 12, { "text-color": "#fff" }, { "text-allow-overlap": true, "text-ignore-placement": true }),
       ];
     },
   };

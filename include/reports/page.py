@@ -12,12 +12,12 @@ import vl_convert
 from markupsafe import Markup
 
 from include.reports import basemap as land
-from include.reports.charts import ACCENT, INK, MUTED, vl_version
+from include.reports.charts import INK, MUTED, vl_version
 from include.reports.findings import Finding, said
-from include.reports.maps import BORDER, LAND, SEA
+from include.reports.maps import BORDER, LAND, OFFER, SEA
 
 _SOURCES = files("include.reports")  # A zip, on Glue.
-_COLOURS = {"accent": ACCENT, "ink": INK, "muted": MUTED, "land": LAND, "sea": SEA, "border": BORDER}
+_COLOURS = {"offer": OFFER, "ink": INK, "muted": MUTED, "land": LAND, "sea": SEA, "border": BORDER}
 
 
 @dataclass(frozen=True)
