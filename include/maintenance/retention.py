@@ -87,7 +87,7 @@ def sweep(s3: Any, glue: Any, bucket: str, layer: str, moment: datetime, days: i
     going = expired(there, references.places(glue, bucket), moment, days)
     if not dry_run:
         for version in going:
-            _delete(s3, bucket, version.files)
+            delete(s3, bucket, version.files)
     return {
         "layer": layer,
         "kept": len(there) - len(going),
@@ -118,7 +118,12 @@ def drop_candidates(glue: Any, moment: datetime, days: int, *, dry_run: bool) ->
     return old
 
 
-def _delete(s3: Any, bucket: str, keys: Sequence[str]) -> None:
+def delete(s3: Any, bucket: str, keys: Sequence[str]) -> None:
+    """Deletes files; those that are not there are no error.
+
+    Raises:
+        RetentionError: S3 refused one.
+    """
     for batch in batched(keys, 1000):
         answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True})
         for error in answer.get("Errors", []):

@@ -9,7 +9,7 @@ from airflow.sdk import Param, Variable, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from include import aws
-from include.maintenance import compaction, retention
+from include.maintenance import compaction, raw_locations, retention
 from include.tables import versions
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,12 @@ PARAMS = {
         type="integer",
         minimum=1,
         description="Days since the newest file of a version, at least, before it may go.",
+    ),
+    "location_days": Param(
+        400,
+        type="integer",
+        minimum=1,
+        description="Days since the end of a month, at least, before its location records go.",
     ),
     "dry_run": Param(
         None,
@@ -73,6 +79,22 @@ def drop_versions(
     )
     said = "would drop %d versions, %.1f MiB; %d stay" if dry else "dropped %d versions, %.1f MiB; %d stay"
     log.info(f"%s: {said}", layer, swept["versions"], swept["bytes"] / 2**20, swept["kept"])
+    for key in swept["keys"]:
+        log.info("%s", key)
+    return {**swept, "dry_run": dry}
+
+
+@task(retries=2)
+def drop_locations(params: dict[str, Any], data_interval_end: Any = None, dag_run: Any = None) -> dict[str, Any]:
+    """Location records of months that are long over, and the files that they came in."""
+    dry, today = is_dry(params), _moment(data_interval_end, dag_run).date()
+    s3, glue = aws.client("s3"), aws.client("glue")
+    swept = raw_locations.sweep(s3, glue, aws.lake(), today, params["location_days"], dry_run=dry)
+    log.info(
+        "%s location records before %s: %d partitions of %s, %d files, %.1f MiB",
+        *("Would drop" if dry else "Dropped", swept["before"], swept["partitions"]),
+        *(", ".join(swept["months"]) or "no month", swept["files"], swept["bytes"] / 2**20),
+    )
     for key in swept["keys"]:
         log.info("%s", key)
     return {**swept, "dry_run": dry}

@@ -14,6 +14,7 @@ DAG = "lake_maintenance"
 DAGS = Path(__file__).parents[2] / "dags"
 LAKE = "vitrine-lake"
 VALUES = ("drogaria", "many")
+DELIVERED = "landing/geo/2020-01-31/locations.parquet"
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +27,7 @@ def partition(stack):
         for version in ("many", "lost"):
             key = f"raw/sales/client=drogaria/v={version}/month=2026-01/{number}.parquet"
             s3.put_object(Bucket=LAKE, Key=key, Body=buffer.getvalue())
+    s3.put_object(Bucket=LAKE, Key=DELIVERED, Body=b"where people were")
     table = contract.load("sales_extract")
     catalog.ensure_table(glue, table, f"s3://{LAKE}/raw/sales/")
     catalog.switch_partition(glue, table, VALUES, f"s3://{LAKE}/raw/sales/client=drogaria/v=many/")
@@ -63,6 +65,8 @@ def test_a_run_only_tells_until_it_is_told_otherwise(run_dag, partition, caplog)
     assert "sales_extract drogaria many: 10 files" in caplog.text
     assert partition() == before
     assert len(files("raw/sales/client=drogaria/v=lost/")) == 10
+    assert "Would drop location records before" in caplog.text
+    assert files(DELIVERED) == [DELIVERED]
 
 
 def test_small_files_become_few_and_the_old_ones_stay(run_dag, partition):
@@ -70,6 +74,7 @@ def test_small_files_become_few_and_the_old_ones_stay(run_dag, partition):
     assert run_dag(DAG, dry_run=False).state == "success"
     assert partition() != before
     assert len(files(before)) == 10
+    assert files(DELIVERED) == []
     (key,) = files(partition())
     rows = pl.read_parquet(io.BytesIO(boto3.client("s3").get_object(Bucket=LAKE, Key=key)["Body"].read()))
     assert rows["order_id"].to_list() == [f"{number}-{line}" for number in range(10) for line in range(50)]
