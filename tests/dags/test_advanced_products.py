@@ -178,7 +178,6 @@ class TestGeneratedWorld:
 UCI = Path(__file__).parents[3] / "shared" / "data" / "online_retail.parquet"
 
 
-@pytest.mark.long
 @pytest.mark.skipif(not UCI.exists(), reason=f"the UCI data set is not at {UCI}")
 def test_the_real_online_retail_data(stack, run_dag, published):
     """541 909 lines of a real wholesaler, from its own file to Athena."""

@@ -179,7 +179,6 @@ class TestDirtyDeliveries:
         after = query(f"SELECT * FROM vitrine.wide_sales WHERE order_date <> DATE '{day}'")
         assert sorted(after, key=str) == sorted(others, key=str)
 
-    @pytest.mark.long
     def test_a_table_that_breaks_its_contract_is_not_published(self, cases, run_dag, capfd):
         glue, s3 = boto3.client("glue"), boto3.client("s3")
         job = glue.get_job(JobName="vitrine-gold")["Job"]
@@ -217,7 +216,6 @@ def _csv(rows: pl.DataFrame) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.long
 @pytest.mark.skipif(not OLIST.exists(), reason=f"the Olist sample is not at {OLIST}")
 def test_the_real_olist_sample(stack, run_dag, capsys, monkeypatch):
     """5 000 real orders; one file and some columns of the full set are not there."""
