@@ -167,7 +167,7 @@ def within(hours: Iterable[str]) -> str:
 
 
 def _render(name: str, hours: Sequence[str]) -> str:
-    context: Mapping[str, Any] = {"rules": RULES, "within": within(hours)}
+    context: Mapping[str, Any] = {"layers": ("batch", "speed"), "rules": RULES, "within": within(hours)}
     return _TEMPLATES.get_template(f"athena/{name}.sql").render(reconcile=context)
 
 

@@ -3,6 +3,7 @@
 from types import SimpleNamespace as Rule
 
 within = "dt BETWEEN DATE '2026-03-01' AND DATE '2026-03-01' AND hour IN ('10')"
+layers = ("batch", "speed")
 rules = [
     Rule(
         name="sessions",

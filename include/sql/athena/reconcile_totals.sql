@@ -1,28 +1,28 @@
 -- How many windows of some hours each layer has, of every rule, and of how many the two say different things, by cause.
-WITH speed_windows AS (
-    {% for rule in reconcile.rules %}
-        SELECT
-            '{{ rule.name }}' AS rule,
-            count(*) AS windows
-        FROM {{ rule.speed }}
-        WHERE {{ rule.only }}{{ reconcile.within }}
-        {% if not loop.last %}
-            UNION ALL
-        {% endif %}
+WITH windows AS (
+    {% for layer in reconcile.layers %}
+        {% set last_layer = loop.last %}
+        {% for rule in reconcile.rules %}
+            SELECT
+                '{{ layer }}' AS layer,
+                '{{ rule.name }}' AS rule,
+                count(*) AS windows
+            FROM {{ rule[layer] }}
+            WHERE {{ rule.only }}{{ reconcile.within }}
+            {% if not (last_layer and loop.last) %}
+                UNION ALL
+            {% endif %}
+        {% endfor %}
     {% endfor %}
 ),
 
-batch_windows AS (
-    {% for rule in reconcile.rules %}
-        SELECT
-            '{{ rule.name }}' AS rule,
-            count(*) AS windows
-        FROM {{ rule.batch }}
-        WHERE {{ rule.only }}{{ reconcile.within }}
-        {% if not loop.last %}
-            UNION ALL
-        {% endif %}
-    {% endfor %}
+of_rule AS (
+    SELECT
+        rule,
+        sum(windows) FILTER (WHERE layer = 'speed') AS speed_windows,
+        sum(windows) FILTER (WHERE layer = 'batch') AS batch_windows
+    FROM windows
+    GROUP BY rule
 ),
 
 differing AS (
@@ -38,13 +38,12 @@ differing AS (
 )
 
 SELECT
-    speed_windows.rule,
-    speed_windows.windows AS speed_windows,
-    batch_windows.windows AS batch_windows,
+    of_rule.rule,
+    of_rule.speed_windows,
+    of_rule.batch_windows,
     coalesce(differing.late, 0) AS late,
     coalesce(differing.missing, 0) AS missing,
     coalesce(differing.duplicate, 0) AS duplicate,
     coalesce(differing.other, 0) AS other
-FROM speed_windows
-INNER JOIN batch_windows ON speed_windows.rule = batch_windows.rule
-LEFT JOIN differing ON speed_windows.rule = differing.rule
+FROM of_rule
+LEFT JOIN differing ON of_rule.rule = differing.rule

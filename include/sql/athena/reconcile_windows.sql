@@ -1,39 +1,24 @@
 -- Windows of some hours of which the speed layer and the batch layer say different things, and why; of every rule.
-WITH batch AS (
-    {% for rule in reconcile.rules %}
-        SELECT
-            dt,
-            hour,
-            window_start,
-            '{{ rule.name }}' AS rule,
-            {{ rule.key }} AS window_key,
-            {{ rule.counted }} AS counted,
-            {{ rule.said }} AS said
-        FROM {{ rule.batch }}
-        WHERE {{ rule.only }}{{ reconcile.within }}
-        {% if not loop.last %}
-            UNION ALL
-        {% endif %}
-    {% endfor %}
-),
-
-speed AS (
-    {% for rule in reconcile.rules %}
-        SELECT
-            dt,
-            hour,
-            window_start,
-            '{{ rule.name }}' AS rule,
-            {{ rule.key }} AS window_key,
-            {{ rule.counted }} AS counted,
-            {{ rule.said }} AS said
-        FROM {{ rule.speed }}
-        WHERE {{ rule.only }}{{ reconcile.within }}
-        {% if not loop.last %}
-            UNION ALL
-        {% endif %}
-    {% endfor %}
-),
+WITH
+{% for layer in reconcile.layers %}
+    {{ layer }} AS (
+        {% for rule in reconcile.rules %}
+            SELECT
+                dt,
+                hour,
+                window_start,
+                '{{ rule.name }}' AS rule,
+                {{ rule.key }} AS window_key,
+                {{ rule.counted }} AS counted,
+                {{ rule.said }} AS said
+            FROM {{ rule[layer] }}
+            WHERE {{ rule.only }}{{ reconcile.within }}
+            {% if not loop.last %}
+                UNION ALL
+            {% endif %}
+        {% endfor %}
+    ),
+{% endfor %}
 
 differing AS (
     SELECT
