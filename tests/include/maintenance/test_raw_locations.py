@@ -27,11 +27,11 @@ REJECTED = {
     ("location_records", "2019-02-01"): "table_name=location_records/load_date=2019-02-01/v=1/",
     ("ad_interactions", "2019-01-31"): "table_name=ad_interactions/load_date=2019-01-31/v=1/",
 }
-LANDED = ("2019-01-31/locations.parquet", "2019-01-31/locations-2.parquet", "2019-02-01/locations.parquet")
+LANDED = ("2018-11-30/locations.parquet", "2019-01-31/locations-2.parquet", "2019-02-01/locations.parquet")
 NOT_OURS = (
     "landing/geo/2019-01-31/interactions.parquet",
     "landing/geo/2019-01-31/establishments.parquet",
-    "landing/geo/2018-02-31/locations.parquet",
+    "landing/geo/2018-13-01/locations.parquet",
     "landing/geo/locations.parquet",
     "landing/olist/2019-01-31/locations.csv",
     "bronze/ad_interactions/v=1/load_date=2019-01-31/month=2019-01/00000.parquet",
@@ -46,6 +46,7 @@ GOING = sorted(
         *(f"landing/geo/{name}" for name in LANDED[:2]),
     ]
 )
+GONE = {"2018-11", "2018-12", "2019-01"}
 
 
 @pytest.fixture
@@ -113,7 +114,7 @@ def test_what_is_older_than_the_days_goes_and_nothing_else(s3, glue, lake):
     before = keys(s3)
     assert sweep(s3, glue) == {
         "before": "2019-02-01",
-        "months": ["2018-12", "2019-01"],
+        "months": ["2018-11", "2018-12", "2019-01"],
         "partitions": 4,
         "files": len(GOING),
         "bytes": 4 * len(GOING),
@@ -121,15 +122,15 @@ def test_what_is_older_than_the_days_goes_and_nothing_else(s3, glue, lake):
     }
     assert before - keys(s3) == set(GOING)
     assert mine(glue) == {*list(PARTITIONS)[3:], *list(REJECTED)[1:]}
-    assert raw_locations.months_gone(glue) == {"2018-12", "2019-01"}
+    assert raw_locations.months_gone(glue) == GONE
 
 
 def test_a_month_stays_until_all_of_it_is_too_old(s3, glue, lake):
     # The last of January is exactly so many days old; that of December is older.
-    assert sweep(s3, glue, TODAY - timedelta(days=1))["months"] == ["2018-12"]
-    assert raw_locations.months_gone(glue) == {"2018-12"}
+    assert sweep(s3, glue, TODAY - timedelta(days=1))["months"] == ["2018-11", "2018-12"]
+    assert raw_locations.months_gone(glue) == {"2018-11", "2018-12"}
     assert sweep(s3, glue)["months"] == ["2019-01"]
-    assert raw_locations.months_gone(glue) == {"2018-12", "2019-01"}
+    assert raw_locations.months_gone(glue) == GONE
     assert raw_locations.last_day("2020-02") == date(2020, 2, 29)
     assert raw_locations.last_day("2019-12") == date(2019, 12, 31)
 
@@ -147,7 +148,7 @@ def test_a_second_run_finds_nothing(s3, glue, lake):
     again = sweep(s3, glue)
     assert (again["months"], again["partitions"], again["files"], again["keys"]) == ([], 0, 0, [])
     assert (keys(s3), mine(glue)) == before
-    assert raw_locations.months_gone(glue) == {"2018-12", "2019-01"}
+    assert raw_locations.months_gone(glue) == GONE
 
 
 def test_wherever_it_stops_the_next_run_ends_it(s3, glue, lake, monkeypatch):
@@ -159,7 +160,7 @@ def test_wherever_it_stops_the_next_run_ends_it(s3, glue, lake, monkeypatch):
         with pytest.raises(CatalogError):
             sweep(s3, glue)
     # Noted first: a run in between must not take the months for emptied.
-    assert raw_locations.months_gone(glue) == {"2018-12", "2019-01"}
+    assert raw_locations.months_gone(glue) == GONE
     assert set(GOING) <= keys(s3)
     with monkeypatch.context() as patch:
         patch.setattr(raw_locations.retention, "delete", refuses)
@@ -175,17 +176,16 @@ def test_the_note_outlives_what_publishing_does_with_the_table(s3, glue, lake):
     sweep(s3, glue)
     catalog.ensure_table(glue, RECORDS, "s3://elsewhere/")
     catalog.switch_partitions(glue, RECORDS, {("2019-01", "2020-03-02"): Place(f"s3://{BUCKET}/bronze/late/", {})})
-    assert raw_locations.months_gone(glue) == {"2018-12", "2019-01"}
+    assert raw_locations.months_gone(glue) == GONE
     # What came for such a month after all goes with the next run.
     put(s3, "bronze/late/00000.parquet")
     assert sweep(s3, glue)["keys"] == ["bronze/late/00000.parquet"]
 
 
-def test_rejected_positions_of_the_live_offers_go_by_their_age(s3, glue):
-    put(s3, "quarantine/streams/live_offers/shard/1.json", "quarantine/streams/sessions/shard/1.json")
+def test_what_tells_no_month_goes_by_its_age(s3, glue):
+    going = ["quarantine/streams/live_offers/shard/1.json", "reports/geo_advertising/v=1/people.html"]
+    put(s3, *going, "quarantine/streams/sessions/shard/1.json", "reports/other/v=1/index.html")
     written = datetime.now(UTC).date()
     # Only told: at that age, other tests' partitions would go as well.
-    young = sweep(s3, glue, written + timedelta(days=DAYS - 1), dry_run=True)
-    assert young["keys"] == []
-    old = sweep(s3, glue, written + timedelta(days=DAYS + 2), dry_run=True)
-    assert old["keys"] == ["quarantine/streams/live_offers/shard/1.json"]
+    assert sweep(s3, glue, written + timedelta(days=DAYS - 1), dry_run=True)["keys"] == []
+    assert sweep(s3, glue, written + timedelta(days=DAYS + 2), dry_run=True)["keys"] == going
