@@ -17,3 +17,4 @@ class Tag(StrEnum):
     MAINTENANCE = "maintenance"
     STREAMS = "streams"
     WEB = "web"
+    GEO = "geo"

@@ -34,9 +34,13 @@ def register(glue: Any, table: Table, version: str, location: str) -> None:
 
 def drop(glue: Any, version: str, layers: Iterable[Layer]) -> None:
     """Takes a version's candidates out of the catalog; their files stay."""
-    for full in names(version, layers).values():
-        database, _, table = full.partition(".")
+    drop_tables(glue, version, [table for layer in layers for table in contract.of_layer(layer)])
+
+
+def drop_tables(glue: Any, version: str, tables: Iterable[Table]) -> None:
+    """Takes the candidates of some tables of a version out of the catalog; their files stay."""
+    for table in tables:
         try:
-            glue.delete_table(DatabaseName=database, Name=table)
+            glue.delete_table(DatabaseName="vitrine_audit", Name=name(table, version))
         except glue.exceptions.EntityNotFoundException:
             continue

@@ -12,7 +12,7 @@ from typing import Any
 
 from include.lakehouse import landing
 from include.lakehouse.landing import Files, Partition, Snapshot
-from include.tables import catalog, contract, versions
+from include.tables import catalog, contract, parts, versions
 from include.tables.catalog import Place
 from include.tables.contract import Table
 
@@ -125,9 +125,6 @@ def publish_silver(glue: Any, table: Table, lake: str, version: str, digest: str
 def publish_gold(s3: Any, glue: Any, table: Table, lake: str, version: str, digest: str) -> list[str]:
     """Points a gold table at a version; of a table with partitions, only those whose files' bytes have changed.
 
-    Equal rows make equal files, as the job sorts them. Should S3 tag the same bytes differently (as with KMS keys),
-    more partitions are switched than need be, to the same rows.
-
     Args:
         s3: a boto3 S3 client.
         glue: a boto3 Glue client.
@@ -148,7 +145,7 @@ def publish_gold(s3: Any, glue: Any, table: Table, lake: str, version: str, dige
     catalog.ensure_table(glue, table, root)
     published = catalog.partitions(glue, table)
     new: dict[tuple[str, ...], Place] = {}
-    for day, tags in _tags_by_day(s3, location).items():
+    for day, tags in parts.tags(s3, location, "day=").items():
         new[(day,)] = Place(f"{location}day={day}/", {"files": tags})
     changed = {
         values: place
@@ -160,16 +157,6 @@ def publish_gold(s3: Any, glue: Any, table: Table, lake: str, version: str, dige
     catalog.drop_partitions(glue, table, gone)
     catalog.switch_table(glue, table, root, noted)
     return sorted(day for (day,) in changed.keys() | gone)
-
-
-def _tags_by_day(s3: Any, location: str) -> dict[str, str]:
-    prefix = versions.split(location)[1]
-    tags: dict[str, list[str]] = defaultdict(list)
-    for file in versions.files(s3, location):
-        folder, _, name = file.key.removeprefix(prefix).partition("/")
-        if name.endswith(".parquet"):
-            tags[folder.removeprefix("day=")].append(f"{file.size}-{file.etag}")
-    return {day: " ".join(sorted(found)) for day, found in tags.items()}
 
 
 def published_snapshot(glue: Any) -> str | None:

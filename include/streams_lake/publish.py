@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from include.streams_lake import hours, raw
 from include.streams_lake.streams import Stream
-from include.tables import catalog, contract, versions
+from include.tables import catalog, contract, parts, versions
 from include.tables.catalog import Place
 from include.tables.contract import Table
 
@@ -218,25 +218,7 @@ def publish_hours(
         The hours whose bytes have changed.
     """
     catalog.ensure_table(glue, table, root(lake, table))
-    published = catalog.partitions(glue, table)
-    tags = _tags(s3, made["location"]) if made else {}
-    switched: dict[tuple[str, ...], Place] = {}
-    changed = []
-    for hour, snapshot in noted.items():
-        values = hours.values(hour)
-        there = published.get(values)
-        if hour not in tags:
-            continue
-        location = f"{made['location']}at={hour}/" if made else ""
-        if there and there.parameters.get("files") == tags[hour]:
-            location = there.location
-        else:
-            changed.append(hour)
-        switched[values] = Place(location, {"files": tags[hour], "snapshot": snapshot})
-    gone = [hour for hour in noted if hour not in tags and hours.values(hour) in published]
-    catalog.switch_partitions(glue, table, switched)
-    catalog.drop_partitions(glue, table, map(hours.values, gone))
-    return sorted([*changed, *gone])
+    return parts.switch(s3, glue, table, made["location"] if made else None, noted, "at=", hours.values)
 
 
 def earlier_alarms(glue: Any, wanted: Iterable[str]) -> list[str]:
@@ -277,14 +259,3 @@ def publish_differences(s3: Any, glue: Any, lake: str, location: str, compared: 
     without = [values for hour in compared if (values := hours.values(hour)) in published and values not in found]
     catalog.drop_partitions(glue, table, without)
     return sorted(hours.of(values) for values in found)
-
-
-def _tags(s3: Any, location: str) -> dict[str, str]:
-    """Hour → what tells its files' bytes from others."""
-    prefix = versions.split(location)[1]
-    tags: dict[str, list[str]] = defaultdict(list)
-    for file in versions.files(s3, location):
-        folder, _, name = file.key.removeprefix(prefix).partition("/")
-        if name.endswith(".parquet"):
-            tags[folder.removeprefix("at=")].append(f"{file.size}-{file.etag}")
-    return {hour: " ".join(sorted(found)) for hour, found in tags.items()}

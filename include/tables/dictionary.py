@@ -15,8 +15,8 @@ LAYERS: dict[Layer, str] = {
     "products": "What the products say, published by client and report date.",
     "streams": "The web shop as it happens: clicks, orders and the server's log, published by hour. Bronze is by hour "
     "of arrival, the rest by the hour of the event; `speed_` is what the speed layer knew.",
-    "geo": "A city's ads and visits: what was delivered, by month and delivery; visits and profiles of people by pseudonym, "
-    "not for publication; and figures of at least five people, by month and over the whole period.",
+    "geo": "A city's ads and visits: what was delivered, by month and delivery; visits and profiles of people by "
+    "pseudonym, not for publication; and figures of at least five people, by month and over the whole period.",
     "operations": "What the pipelines did.",
 }
 """What each layer is, in the order of the page."""

@@ -165,6 +165,19 @@ def lift(
     return months.named(counts.with_columns(relative.alias("relative_lift"))).select(*LIFT)
 
 
+def exposed_people(active_days: nw.LazyFrame, interactions: nw.LazyFrame, zone: str) -> nw.LazyFrame:
+    """Of how many people the exposed days of `lift` are; arguments as there.
+
+    Returns:
+        establishment_id, month ("YYYY-MM" or "all"), and `people`.
+    """
+    key = [*_PLACE, "day"]
+    exposed = interactions.select(*_PLACE, _day(zone)).unique(key).join(active_days, on=["user_id", "day"], how="semi")
+    month = nw.col("day").dt.year().cast(nw.Int64) * 100 + nw.col("day").dt.month().cast(nw.Int64)
+    rows = exposed.with_columns(month.alias("month"), nw.lit(1).cast(nw.Int64).alias("days"))
+    return months.sums(rows, ["establishment_id"], ["days"]).drop("days")
+
+
 def _days(rows: nw.LazyFrame, by: list[str], name: str) -> nw.LazyFrame:
     """Number of rows by month and over all."""
     month = nw.col("day").dt.year().cast(nw.Int64) * 100 + nw.col("day").dt.month().cast(nw.Int64)

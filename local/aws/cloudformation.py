@@ -18,7 +18,15 @@ from moto.cloudformation import parsing
 from moto.cloudformation.exceptions import ValidationError
 from moto.cloudformation.models import CloudFormationBackend, Stack
 
-from local.aws import dynamodb_deploy, firehose_deploy, kinesis_deploy, lambda_deploy, plugging, undoing
+from local.aws import (
+    dynamodb_deploy,
+    firehose_deploy,
+    kinesis_deploy,
+    lambda_deploy,
+    plugging,
+    secrets_deploy,
+    undoing,
+)
 from local.aws.settings import client
 
 Properties = dict[str, Any]
@@ -492,6 +500,7 @@ RESOURCES: dict[str, ResourceType] = {
     "AWS::SQS::Queue": ResourceType(
         "QueueName", _queue, lambda url: client("sqs").delete_queue(QueueUrl=url), ("Arn", "QueueName", "QueueUrl")
     ),
+    "AWS::SecretsManager::Secret": ResourceType("Name", secrets_deploy.create, secrets_deploy.remove, ("Id",)),
     "AWS::SQS::QueuePolicy": ResourceType(None, _queue_policy, _remove_queue_policy),
     **{kind: ResourceType(*how) for kind, how in lambda_deploy.KINDS.items()},
 }

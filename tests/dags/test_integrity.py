@@ -13,6 +13,7 @@ FILES = sorted(DAGS.glob("*.py"))
 EXPECTED = {
     "advanced_products",
     "advanced_products_monthly",
+    "geo_advertising",
     "kinesis_to_s3",
     "lake_maintenance",
     "order_stream",
@@ -26,6 +27,7 @@ NOT_RETRIED = {
     # Batch tries its jobs again by itself
     "advanced_products": {*(f"{product}.run" for product in FLAGS.values()), "choose_products", "summarise"},
     "advanced_products_monthly": {"clients", "run_client"},
+    "geo_advertising": {"has_landed"},
     "kinesis_to_s3": {"choose_start", "refined.is_behind"},
     "lake_maintenance": set(),
     "order_stream": {"choose_start", "is_behind"},

@@ -135,7 +135,7 @@ def test_a_job_has_a_script_that_takes_its_arguments(job):
     assert script.exists()
     own = {name.removeprefix("--") for name in properties["DefaultArguments"]}
     taken = {argument.replace("_", "-") for argument in re.findall(r'"([a-z_]+)"', _arguments(script))}
-    assert own - {"extra-py-files", "job-bookmark-option"} <= taken
+    assert own - {"additional-python-modules", "extra-py-files", "job-bookmark-option"} <= taken
 
 
 def _arguments(script: Path) -> str:

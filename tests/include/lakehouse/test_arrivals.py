@@ -10,6 +10,7 @@ import boto3
 import pytest
 from airflow.triggers.shared_stream import SharedStreamManager
 
+from include.geo import assets as geo_assets
 from include.lakehouse import arrivals
 from include.lakehouse.arrivals import FileArrivals, keys_of
 from include.lakehouse.assets import LANDED
@@ -212,8 +213,9 @@ def test_a_quiet_time_that_sqs_cannot_wait_is_refused(seconds):
         FileArrivals("q", quiet_seconds=seconds)
 
 
-def test_the_asset_watches_the_queue_that_the_lake_tells(stack):
-    (watcher,) = LANDED.watchers
-    assert watcher.trigger.queue == "vitrine-landing"
+@pytest.mark.parametrize(("asset", "queue"), [(LANDED, "vitrine-landing"), (geo_assets.LANDED, "vitrine-landing-geo")])
+def test_the_asset_watches_the_queue_that_the_lake_tells(stack, asset, queue):
+    (watcher,) = asset.watchers
+    assert watcher.trigger.queue == queue
     told = boto3.client("s3").get_bucket_notification_configuration(Bucket="vitrine-lake")["QueueConfigurations"]
-    assert [queue["QueueArn"].split(":")[-1] for queue in told] == ["vitrine-landing"]
+    assert queue in [one["QueueArn"].split(":")[-1] for one in told]

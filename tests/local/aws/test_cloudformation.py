@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ import yaml
 from botocore.exceptions import ClientError
 
 from local import endpoints
+from local.aws import secrets_deploy
 from local.aws.cloudformation import RESOURCES, DeploymentError, deploy
 from local.aws.server import Server
-from local.aws.settings import Settings, client
+from local.aws.settings import Settings, client, current
 
 TEMPLATE = endpoints.TEMPLATE
 
@@ -135,9 +137,10 @@ def test_the_lake(outputs: dict[str, str]) -> None:
     assert s3.get_bucket_ownership_controls(**lake)["OwnershipControls"]["Rules"]
 
 
-def test_what_lands_is_told(outputs: dict[str, str]) -> None:
+@pytest.mark.parametrize(("queue", "source"), [("vitrine-landing", "olist"), ("vitrine-landing-geo", "geo")])
+def test_what_lands_is_told(outputs: dict[str, str], queue: str, source: str) -> None:
     s3, sqs = client("s3"), client("sqs")
-    url = sqs.get_queue_url(QueueName="vitrine-landing")["QueueUrl"]
+    url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
     attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     assert attributes["SqsManagedSseEnabled"] == "true"
     assert attributes["VisibilityTimeout"] == "120"
@@ -148,15 +151,31 @@ def test_what_lands_is_told(outputs: dict[str, str]) -> None:
         "ArnEquals": {"aws:SourceArn": "arn:aws:s3:::vitrine-lake"},
         "StringEquals": {"aws:SourceAccount": "123456789012"},
     }
-    (told,) = s3.get_bucket_notification_configuration(Bucket="vitrine-lake")["QueueConfigurations"]
-    assert told["QueueArn"] == attributes["QueueArn"]
+    told = s3.get_bucket_notification_configuration(Bucket="vitrine-lake")["QueueConfigurations"]
+    assert [one["QueueArn"] for one in told].count(attributes["QueueArn"]) == 1
 
     sqs.purge_queue(QueueUrl=url)  # S3's test message
-    for key in ("landing/olist/2018-09-01/orders.csv", "landing/other/orders.csv", "raw/orders.csv"):
+    for key in (f"landing/{source}/2018-09-01/orders.csv", "landing/other/orders.csv", "raw/orders.csv"):
         s3.put_object(Bucket="vitrine-lake", Key=key, Body=b"1")
     (message,) = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
     (record,) = json.loads(message["Body"])["Records"]
-    assert unquote_plus(record["s3"]["object"]["key"]) == "landing/olist/2018-09-01/orders.csv"
+    assert unquote_plus(record["s3"]["object"]["key"]) == f"landing/{source}/2018-09-01/orders.csv"
+
+
+def test_a_generated_secret_outlives_the_process(outputs: dict[str, str]) -> None:
+    manager = client("secretsmanager")
+    salt = manager.get_secret_value(SecretId="vitrine/geo-salt")["SecretString"]
+    assert re.fullmatch("[A-Za-z0-9]{64}", salt)
+    file = current().state / "secrets" / "vitrine" / "geo-salt"
+    assert file.stat().st_mode & 0o077 == 0
+    made = {"GenerateSecretString": {"PasswordLength": "40", "ExcludePunctuation": "true"}}
+    arns, values = [], []
+    for _ in range(2):
+        arn, _ = secrets_deploy.create("kept", made)
+        arns.append(arn)
+        values.append(manager.get_secret_value(SecretId=arn)["SecretString"])
+        secrets_deploy.remove(arn)
+    assert values[0] == values[1] != salt
 
 
 def test_the_catalog_and_the_workgroup(outputs: dict[str, str]) -> None:
