@@ -12,9 +12,12 @@ from botocore.exceptions import ClientError
 
 from include.jobs import arguments, engine, lake
 from include.jobs.engine import Engine
+from include.jobs.offer_reference import reference
 from include.reports import basemap, charts, findings, page, tracks
 from include.reports.findings import Finding, Tables
 from include.reports.page import Page, Section
+from include.streams import establishments
+from include.streams.establishments import Establishment
 from include.transforms.grouping import counted, summed
 from include.transforms.months import WHOLE
 
@@ -136,7 +139,7 @@ def build(on: Engine, inputs: Mapping[str, Any], base: Mapping[str, Any], versio
     published = [one for month in tables.months for one in findings.of_month(tables, month)]
     zone = inputs["zone"]
     single = [*_days(frames, rows, zone, base), *_likings(frames)]
-    facts = _facts(tables.months, rows, zone, version, on.name)
+    facts = _facts(tables.months, rows, zone, version)
     make = partial(Page, facts=facts, months=tables.months, definitions=_DEFINITIONS)
     index = make(
         title="Geo-advertising",
@@ -160,9 +163,7 @@ def build(on: Engine, inputs: Mapping[str, Any], base: Mapping[str, Any], versio
     return Report(files, {name: len(found) for name, found in rows.items()}, tables.months)
 
 
-def _facts(
-    months: Sequence[str], rows: Mapping[str, Sequence[Any]], zone: str, version: str, name: str
-) -> list[tuple[str, str]]:
+def _facts(months: Sequence[str], rows: Mapping[str, Sequence[Any]], zone: str, version: str) -> list[tuple[str, str]]:
     named = [month for month in months if month != WHOLE]
     period = findings.said(named[0]) if named else "no month"
     if len(named) > 1:
@@ -173,7 +174,6 @@ def _facts(
         ("Establishments", f"{len(rows['establishments']):,}"),
         ("Campaigns", f"{len({row['campaign_id'] for row in rows['campaign_ctr']}):,}"),
         ("Run", version),
-        ("Engine", name),
     ]
 
 
@@ -183,10 +183,15 @@ def _days(
     records = frames["location_records"]
     users = _most(counted(records, ["user_id"], "records"), "records", CANDIDATES)
     mine = _rows(records.filter(nw.col("user_id").is_in(users))) if users else []
-    rates = [row for row in rows["campaign_ctr"] if row["month"] == WHOLE]
-    advertisers = tracks.advertisers(rows["establishments"], _rows(frames["campaigns"]), rates)
-    found = tracks.tracks(mine, advertisers, zone, PEOPLE)
+    found = tracks.tracks(mine, _advertisers(rows, _rows(frames["campaigns"])), zone, PEOPLE)
     return [findings.of_track(track, _named(track.user), base) for track in found]
+
+
+def _advertisers(rows: Mapping[str, Any], ads: Sequence[Mapping[str, Any]]) -> list[Establishment]:
+    """What the live offers would read of these tables."""
+    if not ads:
+        return []
+    return establishments.parse(reference(rows["establishments"], ads, rows["campaign_ctr"])[0])
 
 
 def _likings(frames: Mapping[str, nw.LazyFrame]) -> list[Finding]:

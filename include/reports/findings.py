@@ -319,7 +319,7 @@ def of_track(track: Track, named: str, base: Mapping[str, Any]) -> Finding:
         "",
         title,
         notes,
-        map=maps.track(track, base),
+        map=maps.track(track),
         pictures=(picture,),
         table=(header, rows) if rows else None,
     )
@@ -351,13 +351,11 @@ def _of(rows: Rows, month: str) -> list[Mapping[str, Any]]:
 def _places(establishments: Rows) -> dict[str, dict[str, Any]]:
     """Establishments by id, with a label of their own: those of a chain may have the same name."""
     times = Counter(row["name"] for row in establishments)
-    return {
-        row["establishment_id"]: {
-            **row,
-            "label": row["name"] if times[row["name"]] == 1 else f"{row['name']} ({row['establishment_id']})",
-        }
-        for row in establishments
-    }
+    found = {}
+    for row in establishments:
+        which, name = row["establishment_id"], row["name"]
+        found[which] = {**row, "label": which if not name else name if times[name] == 1 else f"{name} ({which})"}
+    return found
 
 
 def _name(where: Mapping[str, Any], row: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import altair as alt
 from include.reports import basemap as land
 from include.reports import charts
 from include.reports.charts import INK, MUTED, Rows, Spec, named
+from include.reports.tracks import Track
 from include.streams.sphere import RADIUS
 
 LAND, SEA, BORDER, OFFER = "#f6f3ec", "#d5e4ec", "#cfc8b8", "#00736b"
@@ -111,12 +112,11 @@ def places_picture(
     return _drawn([circles], {"rows": ordered}, base, bounds)
 
 
-def track(one: Any, base: Mapping[str, Any]) -> dict[str, Any]:
+def track(one: Track) -> dict[str, Any]:
     """A day's track and its offers: the map of the page.
 
     Args:
-        one: A `tracks.Track`.
-        base: The basemap: for what it shows, see `track_picture`.
+        one: The track.
     """
     line = {"type": "LineString", "coordinates": [[row["longitude"], row["latitude"]] for row in one.points]}
     ways = [
@@ -129,8 +129,8 @@ def track(one: Any, base: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "kind": "track",
         "bounds": _bounds(one).corners(),
-        "legend": [*([_colour(hour), f"{hour} h"] for hour in range(0, 25, 4)), [OFFER, "offer"], [INK, "its place"]],
-        "points": _collection([_point(row, colour=_colour(row["hour"]), said=row["said"]) for row in one.points]),
+        "legend": [*([colour_of(hour), f"{hour} h"] for hour in range(0, 25, 4)), [OFFER, "offer"], [INK, "its place"]],
+        "points": _collection([_point(row, colour=colour_of(row["hour"]), said=row["said"]) for row in one.points]),
         "line": _collection([{"type": "Feature", "properties": {}, "geometry": line}]),
         "ways": _collection([{"type": "Feature", "properties": {}, "geometry": way} for way in ways]),
         "offers": _collection([_point(row, said=row["said"], label=row["number"]) for row in one.offers]),
@@ -138,7 +138,7 @@ def track(one: Any, base: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def track_picture(one: Any, base: Mapping[str, Any]) -> Spec:
+def track_picture(one: Track, base: Mapping[str, Any]) -> Spec:
     """The map of `track`, for a PNG."""
     bounds = _bounds(one)
     geo = {"longitude": "longitude:Q", "latitude": "latitude:Q"}
@@ -165,11 +165,11 @@ def track_picture(one: Any, base: Mapping[str, Any]) -> Spec:
 _DAY = [0, 8, 16, 24]
 
 
-def _bounds(one: Any) -> Bounds:
+def _bounds(one: Track) -> Bounds:
     return Bounds.around([(row["longitude"], row["latitude"]) for row in (*one.points, *_targets(one))])
 
 
-def _targets(one: Any) -> list[dict[str, Any]]:
+def _targets(one: Track) -> list[dict[str, Any]]:
     """The establishments of the offers, each of them once."""
     rows = {row["establishment_id"]: row for row in one.offers}.values()
     return [
@@ -183,8 +183,8 @@ def _targets(one: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _colour(hour: float) -> str:
-    """Between the colours of `HOURS`, as the picture's scale has it."""
+def colour_of(hour: float) -> str:
+    """An hour's colour, from 0 to 24: between those of `HOURS`, as the picture's scale has it."""
     step = min(int(hour // 8), 2)
     part = hour / 8 - step
     ends = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in HOURS[step : step + 2]]

@@ -9,9 +9,8 @@ from zoneinfo import ZoneInfo
 from include.reports.charts import WEEKDAYS, Rows
 from include.streams.approach import ApproachRule
 from include.streams.assigners import MINUTE
-from include.streams.establishments import Ad, Establishment, best
+from include.streams.establishments import Establishment
 from include.streams.offers import Advisor, Offer, OfferRule, Point, State
-from include.streams.sphere import vector
 
 APPROACH = ApproachRule(fixes=2, gap=5 * MINUTE)
 """The live rule, for records that come every two to four minutes: two are a walk, five minutes apart at most."""
@@ -42,30 +41,6 @@ class Track:
         return f"{WEEKDAYS[self.day.weekday()]} {self.day.isoformat()}"
 
 
-def advertisers(establishments: Rows, campaigns: Rows, rates: Rows) -> list[Establishment]:
-    """The establishments that have ads, each with its best.
-
-    Args:
-        establishments: establishment_id, name, category, latitude, longitude.
-        campaigns: campaign_id, ad_id, establishment_id: a row an ad.
-        rates: campaign_id, low: lower bound of the click-through rate over the whole period, null where suppressed.
-            Rates of single ads are not published, so an ad has its campaign's.
-    """
-    low = {row["campaign_id"]: row["low"] or 0.0 for row in rates}
-    ads: dict[str, list[Ad]] = {}
-    for row in campaigns:
-        one = Ad(row["ad_id"], row["campaign_id"], low.get(row["campaign_id"], 0.0))
-        ads.setdefault(row["establishment_id"], []).append(one)
-    found = []
-    for row in establishments:
-        if ad := best(ads.get(row["establishment_id"], [])):
-            place = row["latitude"], row["longitude"]
-            found.append(
-                Establishment(row["establishment_id"], row["name"], row["category"], *place, vector(*place), ad)
-            )
-    return sorted(found)
-
-
 def tracks(records: Rows, advertisers: Sequence[Establishment], zone: str, count: int) -> list[Track]:
     """A day of some people: of each the one with most offers, then with most records, then the first.
 
@@ -73,7 +48,7 @@ def tracks(records: Rows, advertisers: Sequence[Establishment], zone: str, count
 
     Args:
         records: user_id, latitude, longitude, moment (UTC, without a zone); all of some people.
-        advertisers: What may be offered.
+        advertisers: What may be offered, each with its best ad.
         zone: IANA name of the time zone that days are of.
         count: People, at most: those with most offers on their day, then with most records, then by user_id.
     """
