@@ -1,4 +1,4 @@
-"""Geo-advertising from outside: a generated city's files into the landing zone, by day or by month."""
+"""Geo-advertising from outside: a generated city's files into the landing zone, and what became of them."""
 
 import io
 from collections.abc import Iterator
@@ -6,17 +6,40 @@ from datetime import date
 from pathlib import Path
 
 import polars as pl
+from rich.console import Console
 
+from local import lakehouse
+from local.airflow import RunError
 from local.aws import settings
+from local.dag_runs import Run, Runners
 from local.data import city, city_days
 from local.lakehouse import LandError
+from local.show import filled, new_table, print_table, terminal
 from local.stack import LAKE
 
 LANDING = "landing/geo"
 BASEMAP = "reference/basemap.geojson"
 """Where the report looks for what is drawn below its points."""
-DELIVERIES = ("month", "day")
 DAYS, FROM = 62, date(2026, 7, 1)
+
+SCALE = 0.2
+"""Of the city, for a scale of 1 of all data: 200 000 location records."""
+
+_CAMPAIGNS = """
+    SELECT campaign_id, category, views, clicks, ctr, low, high
+    FROM vitrine.campaign_ctr WHERE month = 'all' AND rank <= 3 ORDER BY rank
+"""
+_ESTABLISHMENTS = """
+    SELECT of_all.establishment_id, of_all.category, of_all.visits, attribution.share, visit_lift.lift, visit_lift.low,
+        visit_lift.high
+    FROM vitrine.establishment_visits AS of_all
+    INNER JOIN vitrine.attribution
+        ON of_all.establishment_id = attribution.establishment_id AND of_all.month = attribution.month
+    INNER JOIN vitrine.visit_lift
+        ON of_all.establishment_id = visit_lift.establishment_id AND of_all.month = visit_lift.month
+    WHERE of_all.month = 'all' AND visit_lift.lift IS NOT NULL
+    ORDER BY visit_lift.low DESC, of_all.establishment_id LIMIT 3
+"""
 
 _REFERENCE = ("establishments", "campaigns")
 _RECORDS = ("locations", "interactions")
@@ -89,3 +112,46 @@ def parquet(rows: pl.DataFrame) -> bytes:
 def put(key: str, content: bytes) -> None:
     """Puts an object into the lake."""
     settings.client("s3").put_object(Bucket=LAKE, Key=key, Body=content)
+
+
+def run(folder: Path, state: Path, runners: Runners, environment: dict[str, str]) -> None:
+    """Lands a city's files, runs the DAG on them, and shows what it made.
+
+    Args:
+        folder: With the files.
+        state: The stack's state directory.
+        runners: Run the DAG.
+        environment: What the run needs to find the stack.
+
+    Raises:
+        RunError: the run failed.
+    """
+    print(f"{len(land(folder))} files of a city are in {LANDING}", flush=True)
+    if failures := runners.side_by_side([[Run("geo_advertising")]], environment):
+        raise RunError("; ".join(failures))
+    show(state)
+
+
+def show(state: Path, console: Console | None = None) -> None:
+    """Prints the first rows of the figures of the whole period, and where their pages are.
+
+    Args:
+        state: The stack's state directory.
+        console: Where to print.
+    """
+    console = console or terminal()
+    campaigns = new_table("Best campaigns (table campaign_ctr)", "campaign", "category", ">views", ">clicks", ">CTR")
+    for campaign, category, views, clicks, rate, low, high in lakehouse.query(_CAMPAIGNS):
+        campaigns.add_row(campaign, category, views, clicks, _interval(rate, low, high))
+    print_table(console, filled(campaigns))
+    title = "Ads that bring visits (tables establishment_visits, attribution, visit_lift)"
+    visited = new_table(title, "establishment", "category", ">visits", ">after an ad", ">lift on days with an ad")
+    for establishment, category, visits, share, lift, low, high in lakehouse.query(_ESTABLISHMENTS):
+        visited.add_row(establishment, category, visits, f"{float(share):.1%}", _interval(lift, low, high))
+    print_table(console, filled(visited))
+    pages = (state / "s3" / LAKE / "reports" / "geo_advertising").glob("v=*/index.html")
+    console.print(f"Charts and maps: {max(pages, key=lambda page: page.stat().st_mtime)}", soft_wrap=True)
+
+
+def _interval(value: str, low: str, high: str) -> str:
+    return f"{float(value):.2%} ({float(low):.2%} to {float(high):.2%})"

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from local import airflow, dag_runs, lakehouse, load, show, stack, streams
+from local import airflow, dag_runs, geo, lakehouse, load, show, stack, streams
 from local.aws import settings
 from local.aws.settings import Settings
 from local.dag_runs import Run, Runners
@@ -20,7 +20,7 @@ PRODUCTS, LAKEHOUSE = "advanced_products", "sales_lakehouse"
 def run(state: Path, started: Callable[[], Running], client: str, sales: Path | None, scale: float) -> None:
     """Loads a client's sales and a marketplace's files, runs the DAGs on them at once, and shows what was published.
 
-    Then come the streams: see `local.streams.run`.
+    Then come the streams, and the ads and visits of a city: see `local.streams.run` and `local.geo.run`.
 
     Args:
         state: The stack's state directory.
@@ -32,14 +32,15 @@ def run(state: Path, started: Callable[[], Running], client: str, sales: Path | 
     Raises:
         LoadError: The sales can't be loaded.
         LandError: The files can't be made.
-        RunError: A DAG run failed; what was published all the same is shown.
+        RunError: A DAG run failed; what products published all the same is shown.
         StreamsError: The streams failed, or what they are counted by differs.
     """
     began = time.monotonic()
     # Each takes seconds and waits for no other.
-    with ExitStack() as until_the_end, ThreadPoolExecutor(3) as beside:
+    with ExitStack() as until_the_end, ThreadPoolExecutor(4) as beside:
         starting = beside.submit(started)
         generating = beside.submit(lakehouse.generate, state, scale)
+        mapping = beside.submit(geo.generate, state, geo.SCALE * scale)
         preparing = beside.submit(_runners, state, until_the_end)
         load_into = load.prepare(state, client, sales, scale)
         running = starting.result()
@@ -60,6 +61,8 @@ def run(state: Path, started: Callable[[], Running], client: str, sales: Path | 
         lakehouse.show(UNTIL)
         print(f"\nProducts and lakehouse after {time.monotonic() - began:.0f} s", flush=True)
         streams.run(state, running, runners, environment)
+        print(f"\nStreams after {time.monotonic() - began:.0f} s", flush=True)
+        geo.run(mapping.result(), state, runners, environment)
     print(f"\nDone in {time.monotonic() - began:.0f} s. Look around: make up")
 
 

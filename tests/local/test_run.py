@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from local import airflow, dag_runs, lakehouse, load, run, stack
+from local import airflow, dag_runs, geo, lakehouse, load, run, stack
 from local.airflow import RunError
 from tests.local.test_show import publish
 
@@ -20,6 +20,7 @@ def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(stack, "shell_environment", lambda state, running: {})
     monkeypatch.setattr(load, "prepare", lambda *_: lambda port: SimpleNamespace(report_date=DAY))
     monkeypatch.setattr(lakehouse, "generate", lambda *_: tmp_path)
+    monkeypatch.setattr(geo, "generate", lambda *_: tmp_path)
     monkeypatch.setattr(lakehouse, "land", lambda *_: [])
     monkeypatch.setattr(airflow, "migrate", lambda *_: None)
     monkeypatch.setattr(dag_runs, "runners", lambda *_: nullcontext(failures))
