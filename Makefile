@@ -90,12 +90,20 @@ cluster-spark: .venv/.tests-installed ## Start a Spark cluster here, one master 
 cluster-spark-down: ## Stop the Spark cluster
 	@$(PYTHON) -m local.spark down --state $(STATE)
 
+.PHONY: cluster-dask
+cluster-dask: .venv/.tests-installed ## Start a Dask cluster here, a scheduler and two workers, for the local Glue
+	@$(PYTHON) -m local.dask up --state $(STATE)
+
+.PHONY: cluster-dask-down
+cluster-dask-down: ## Stop the Dask cluster
+	@$(PYTHON) -m local.dask down --state $(STATE)
+
 .PHONY: test
 test: setup .venv/.tests-installed ## Run all tests; ARGS="-n 0 tests/local" runs some
 	@$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-long
-test-long: setup .venv/.tests-installed ## Run the tests that take minutes each: runs at once under a scheduler, a Spark cluster, the streams in trouble
+test-long: setup .venv/.tests-installed ## Run the tests that take minutes each: runs at once under a scheduler, clusters whose workers die, the streams in trouble
 	@$(PYTHON) -m pytest -m long $(ARGS)
 
 .PHONY: test-flink

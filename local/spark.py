@@ -4,30 +4,20 @@
 """
 
 import argparse
-import contextlib
 import json
 import os
-import socket
-import subprocess
 import sys
-import time
 import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
+from local import cluster as processes
 from local.aws.glue_engines import require, spark_home
 from local.aws.plugging import PluggingError
 from local.aws.settings import LOOPBACK
-
-WORKERS = 2
-START_SECONDS = 60
-STOP_SECONDS = 20
-
-
-class ClusterError(RuntimeError):
-    """The cluster can't do what was asked; the message says why, or what to do instead."""
+from local.cluster import WORKERS, ClusterError
 
 
 @dataclass(frozen=True)
@@ -51,14 +41,8 @@ class Cluster:
 
     @property
     def processes(self) -> list[psutil.Process]:
-        """Those of its processes that are there; another program that has the id of one of them by now is none."""
-        found = []
-        for pid in self.pids:
-            with contextlib.suppress(psutil.Error):
-                process = psutil.Process(pid)
-                if any("org.apache.spark.deploy" in word for word in process.cmdline()):
-                    found.append(process)
-        return found
+        """Those of its processes that are there."""
+        return processes.alive(self.pids, "org.apache.spark.deploy")
 
 
 def running(state: Path) -> Cluster | None:
@@ -88,8 +72,7 @@ def up(state: Path, port: int, cores: int = 1, memory: str = "2g") -> Cluster:
         require("spark")
     except PluggingError as error:
         raise ClusterError(str(error)) from error
-    (state / "logs").mkdir(parents=True, exist_ok=True)
-    port, page = port or _free_port(), _free_port()
+    port, page = port or processes.free_port(), processes.free_port()
     master = f"spark://{LOOPBACK}:{port}"
     commands = {"master": ["master.Master", "--host", LOOPBACK, "--port", str(port), "--webui-port", str(page)]}
     for number in range(1, WORKERS + 1):
@@ -100,7 +83,8 @@ def up(state: Path, port: int, cores: int = 1, memory: str = "2g") -> Cluster:
     cluster = Cluster(master, f"http://{LOOPBACK}:{page}", pids)
     (state / "spark.json").write_text(json.dumps(asdict(cluster)))
     try:
-        _wait(cluster, state)
+        complaint = f"The Spark cluster did not start; its logs: {state / 'logs'}/spark-*.log"
+        processes.wait(lambda: _workers(cluster), lambda: len(cluster.processes) == len(pids), complaint)
     except BaseException:
         down(state)
         raise
@@ -116,38 +100,16 @@ def down(state: Path) -> None:
     cluster = running(state)
     if cluster is None:
         raise ClusterError(f"No Spark cluster runs on {state}")
-    family = [member for process in cluster.processes for member in [process, *process.children(recursive=True)]]
-    for process in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-    _, alive = psutil.wait_procs(family, timeout=STOP_SECONDS)
-    for process in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+    processes.stop(cluster.processes)
     (state / "spark.json").unlink()
 
 
 def _start(name: str, command: list[str], state: Path) -> int:
     environment = {**os.environ, "SPARK_HOME": str(spark_home()), "SPARK_LOCAL_IP": LOOPBACK}
     entry, *options = command
-    with (state / "logs" / f"spark-{name}.log").open("w") as log:
-        # The launcher replaces itself by Java, so its id is that of the process to stop.
-        return subprocess.Popen(
-            [str(spark_home() / "bin" / "spark-class"), f"org.apache.spark.deploy.{entry}", *options],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        ).pid
-
-
-def _wait(cluster: Cluster, state: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while _workers(cluster) < WORKERS:
-        if time.monotonic() > deadline or len(cluster.processes) < len(cluster.pids):
-            raise ClusterError(f"The Spark cluster did not start; its logs: {state / 'logs'}/spark-*.log")
-        time.sleep(0.2)
+    # The launcher replaces itself by Java, so its id is that of the process to stop.
+    launcher = [str(spark_home() / "bin" / "spark-class"), f"org.apache.spark.deploy.{entry}", *options]
+    return processes.start(launcher, environment, state, state / "logs" / f"spark-{name}.log")
 
 
 def _workers(cluster: Cluster) -> int:
@@ -156,12 +118,6 @@ def _workers(cluster: Cluster) -> int:
             return json.load(answer)["aliveworkers"]
     except (OSError, ValueError):
         return 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return probe.getsockname()[1]
 
 
 def main() -> int:

@@ -120,7 +120,8 @@ class OnDask:
             client = Client(scheduler, timeout=CONNECT_SECONDS)
         except (OSError, ValueError) as error:
             raise ConnectionError(f"--dask-scheduler {scheduler}: no scheduler answers there ({error})") from error
-        with client, dask.config.set(settings):
+        # Not p2p, the default: when a worker is replaced, its joins may hang for ever (dask/distributed#8411).
+        with client, dask.config.set({**settings, "dataframe.shuffle.method": "tasks"}):
             yield cls()
 
     def read(self, locations: Sequence[str], schema: pa.Schema | None = None) -> nw.LazyFrame:
