@@ -258,7 +258,7 @@ def _category(rows: Rows, colours: Mapping[str, str]) -> alt.Color:
 
 
 def _legend() -> alt.Legend:
-    return alt.Legend(orient="bottom", direction="horizontal", columns=4, symbolType="circle")
+    return alt.Legend(orient="bottom", direction="horizontal", columns=4, symbolType="circle", symbolOpacity=1)
 
 
 def finished(chart: Any, data: Mapping[str, Rows], *, sized: bool = False) -> Spec:

@@ -18,6 +18,7 @@ from local.data import city_map
 from tests.include.reports import world
 
 LAKE = "lake-of-the-report"
+TEMPLATE = Path(geo_report.__file__).parents[1] / "infra" / "vitrine.yaml"
 
 
 def parquet(name, rows):
@@ -124,6 +125,16 @@ def test_inputs_that_lack_something_are_refused(broken, said):
 def test_columns_are_those_of_the_analyses():
     assert set(SCHEMAS["campaign_ctr"]) == {*ctr.CTR, "rank", "suppressed"}
     assert set(SCHEMAS["visit_lift"]) - {"suppressed"} <= set(attribution.LIFT)
+
+
+def test_the_deployed_job_installs_the_libraries_of_this_environment():
+    """The local Glue refuses versions that are not installed; this says it before anything is deployed."""
+    lines = TEMPLATE.read_text().splitlines()
+    (modules,) = (line.split(": ")[1] for line in lines if "--additional-python-modules" in line)
+    lock = (TEMPLATE.parents[2] / "uv.lock").read_text()
+    for module in modules.split(","):
+        name, _, version = module.partition("==")
+        assert f'name = "{name}"\nversion = "{version}"\n' in lock
 
 
 def test_the_job_reads_and_writes_the_lake(stack, monkeypatch):
