@@ -95,6 +95,16 @@ def command_line() -> argparse.ArgumentParser:
     )
     land.set_defaults(run=_land)
 
+    visited = commands.add_parser(
+        "land-geo", parents=[shared], help="put a city into the landing zone", description=_land_geo.__doc__
+    )
+    visited.add_argument("folder", type=Path, nargs="?", help="of the city's files (default: generate a city)")
+    visited.add_argument("--by", choices=("month", "day"), default="month", help="a delivery each (default: month)")
+    visited.add_argument(
+        "--scale", type=float, default=0.2, help="how much to generate, 1 being a million records (default: 0.2)"
+    )
+    visited.set_defaults(run=_land_geo)
+
     _add_produce(commands, shared)
     looked_up = commands.add_parser(
         "orders", parents=[shared], help="look up a customer's orders", description=_orders.__doc__
@@ -201,6 +211,22 @@ def _land(arguments: argparse.Namespace) -> int:
         for key in lakehouse.land(folder, arguments.day or UNTIL):
             print(f"s3://{stack.LAKE}/{key}")
     except lakehouse.LandError as error:
+        raise stack.StackError(str(error)) from error
+    return 0
+
+
+def _land_geo(arguments: argparse.Namespace) -> int:
+    """Deliver a city's ads and location records to the geo lake's landing zone in the running stack."""
+    running = stack.require_running(arguments.state)
+    from local import geo
+    from local.aws import settings
+
+    settings.use(settings.Settings(arguments.state, running.port))
+    try:
+        folder = arguments.folder or geo.generate(arguments.state, arguments.scale)
+        for key in geo.land(folder, arguments.by):
+            print(f"s3://{stack.LAKE}/{key}")
+    except geo.LandError as error:
         raise stack.StackError(str(error)) from error
     return 0
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -108,13 +108,16 @@ def known(landed: Landed) -> str:
     )
 
 
-def outstanding(landed: Landed, loaded: Mapping[Delivery, Loaded], zone: str) -> list[Delivery]:
+def outstanding(
+    landed: Landed, loaded: Mapping[Delivery, Loaded], zone: str, gone: Collection[str] = ()
+) -> list[Delivery]:
     """The deliveries to load, in order.
 
     Args:
         landed: the landing zone.
         loaded: what bronze was made of.
         zone: time zone that months are to be of.
+        gone: months of whose deliveries no location records are kept any more.
     """
     now = known(landed)
 
@@ -127,7 +130,10 @@ def outstanding(landed: Landed, loaded: Mapping[Delivery, Loaded], zone: str) ->
             and (not there.unknown or there.known == now)
         )
 
-    return [delivery for delivery, files in landed.items() if not is_current(delivery, files)]
+    def is_kept(delivery: Delivery) -> bool:
+        return delivery.table != NAMES["locations"] or delivery.load_date[:7] not in gone
+
+    return [delivery for delivery, files in landed.items() if is_kept(delivery) and not is_current(delivery, files)]
 
 
 def described(landed: Landed, wanted: Iterable[Delivery]) -> list[dict[str, Any]]:

@@ -101,7 +101,7 @@ def publish_visits(
 ) -> dict[str, list[str]]:
     """Publishes the months that the job built, but those whose bronze has changed meanwhile.
 
-    Months that bronze has nothing of any more are dropped.
+    Months that bronze has nothing of any more are dropped, but for those whose records were deleted for their age.
 
     Args:
         s3: a boto3 S3 client.
@@ -114,15 +114,19 @@ def publish_visits(
     Returns:
         Table → the months that were switched or dropped.
     """
-    now = state.bronze(glue).digests(zone)
+    bronze = state.bronze(glue)
+    now = bronze.digests(zone)
     current = {month: digest for month, digest in digests.items() if now.get(month) == digest}
     changed = {}
     for name in (*(name for name in VISITS if name != ANCHOR), ANCHOR):
         table, made = contract.load(name), report["tables"][name]
         catalog.ensure_table(glue, table, root(lake, table))
-        gone = dict.fromkeys(state.published(glue, name).keys() - now.keys(), "")
+        gone = dict.fromkeys(state.published(glue, name).keys() - now.keys() - bronze.gone, "")
         location = made["location"] if made["rows_out"] else None
-        changed[name] = parts.switch(s3, glue, table, location, current | gone, FOLDER, _values)
+        switched = parts.switch(s3, glue, table, location, current, FOLDER, _values)
+        # Not of this version, which may have them still.
+        dropped = parts.switch(s3, glue, table, None, gone, FOLDER, _values)
+        changed[name] = sorted([*switched, *dropped])
     return changed
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from include.geo.landing import Delivery, Loaded, digest
 from include.geo.tables import ANALYSED, ANCHOR, VISITS
+from include.maintenance import raw_locations
 from include.tables import catalog, contract
 from include.tables.catalog import Place
 
@@ -21,9 +22,15 @@ class StateError(ValueError):
 
 
 class Bronze(NamedTuple):
-    """All of bronze."""
+    """All of bronze.
+
+    Attributes:
+        loaded: What each delivery was made of.
+        gone: Months whose location records have been deleted for their age: nothing can be built of them any more.
+    """
 
     loaded: Mapping[Delivery, Loaded]
+    gone: frozenset[str] = frozenset()
 
     def latest(self, table: str) -> Loaded | None:
         """The delivery of establishments or campaigns that counts: the last one with rows."""
@@ -36,7 +43,8 @@ class Bronze(NamedTuple):
         for delivery, loaded in self.loaded.items():
             if delivery.table == table:
                 for month, (location, _) in loaded.months.items():
-                    found[month].append(location)
+                    if table != LOCATIONS or month not in self.gone:
+                        found[month].append(location)
         return dict(sorted(found.items()))
 
     def rows(self, table: str, months: Iterable[str]) -> int:
@@ -76,7 +84,8 @@ def bronze(glue: Any) -> Bronze:
         glue: a boto3 Glue client.
     """
     places = catalog.partitions(glue, contract.load("geo_deliveries"))
-    return Bronze({Delivery(*values): Loaded.read(place.parameters) for values, place in sorted(places.items())})
+    loaded = {Delivery(*values): Loaded.read(place.parameters) for values, place in sorted(places.items())}
+    return Bronze(loaded, frozenset(raw_locations.months_gone(glue)))
 
 
 def published(glue: Any, table: str) -> dict[str, Place]:

@@ -35,7 +35,7 @@ def plan_run(params: dict[str, Any], data_interval_start: Any = None, dag_run: A
         raise AirflowFailException(str(error)) from error
     bronze = state.bronze(aws.client("glue"))
     landed = landing.listing(aws.client("s3"), lake, until)
-    wanted = landing.outstanding(landed, bronze.loaded, zone)
+    wanted = landing.outstanding(landed, bronze.loaded, zone, bronze.gone)
     version = lakehouse_plan.version(moment)
     for delivery in wanted:
         log.info("%s %s: %d files", *delivery, len(landed[delivery]))

@@ -87,7 +87,7 @@ def test_every_command_explains_its_options(
         assert option in shown
 
 
-@pytest.mark.parametrize("command", ["status", "env", "down", "seed", "land", "airflow"])
+@pytest.mark.parametrize("command", ["status", "env", "down", "seed", "land", "land-geo", "airflow"])
 def test_commands_that_need_a_stack_say_how_to_start_one(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,155 @@
+"""What is published when runs come twice, late, and at once: on the local catalog, with files of our own."""
+
+import boto3
+import pytest
+
+from include.geo import publish, state
+from include.geo.landing import Delivery
+from include.geo.tables import ANALYSED, ANALYSES, VISITS
+from include.lakehouse.publish import PublishError, SupersededError
+from include.tables import catalog, contract
+from tests.geo_lake import LAKE, clear
+
+ZONE, DAY = "America/Fortaleza", "2026-08-01"
+KEY = f"landing/geo/{DAY}/locations.parquet"
+JULY, AUGUST = "2026-07", "2026-08"
+
+
+@pytest.fixture
+def clients(stack):
+    clear()
+    yield boto3.client("s3"), boto3.client("glue")
+    clear()
+
+
+def planned(*keys: str, zone: str = ZONE) -> dict:
+    files = [{"key": key, "etag": "1", "bytes": 1} for key in keys]
+    return {"zone": zone, "known": "", "deliveries": [{"load_date": DAY, "table": "location_records", "files": files}]}
+
+
+def built(version: str, *months: str, quarantine: bool = False) -> dict:
+    root = f"s3://{LAKE}/bronze/location_records/v={version}/"
+    return {
+        "deliveries": [
+            {
+                "load_date": DAY,
+                "table": "location_records",
+                "months": {month: {"location": f"{root}month={month}/", "rows": 1} for month in months},
+                "location": None,
+                "quarantine": f"s3://{LAKE}/quarantine/v={version}/" if quarantine else None,
+                "deliveries": f"s3://{LAKE}/deliveries/geo/v={version}/",
+                "unknown": 0,
+            }
+        ]
+    }
+
+
+def load(clients, version: str, *months: str, keys: tuple[str, ...] = (KEY,), quarantine: bool = False) -> list[str]:
+    return publish.publish_bronze(*clients, LAKE, planned(*keys), built(version, *months, quarantine=quarantine))
+
+
+def made(s3, layer: str, names, version: str, months: dict[str, bytes]) -> dict:
+    """A job's report, and the files of it."""
+    tables = {}
+    for name in names:
+        location = f"s3://{LAKE}/{layer}/{name}/v={version}/"
+        for month, content in months.items():
+            key = f"{layer}/{name}/v={version}/month={month}/0.parquet"
+            s3.put_object(Bucket=LAKE, Key=key, Body=content)
+        tables[name] = {"location": location, "rows_out": len(months), "months": dict.fromkeys(months, 1)}
+    return {"tables": tables}
+
+
+def each(tables, months: list[str]) -> dict[str, list[str]]:
+    return {table: list(months) for table in tables}
+
+
+def places(clients, table: str) -> dict[str, str]:
+    return {month: place.location for month, place in state.published(clients[1], table).items()}
+
+
+def test_a_delivery_replaces_itself_with_what_was_rejected_of_it(clients):
+    glue = clients[1]
+    assert load(clients, "1", JULY, AUGUST, quarantine=True) == [f"{DAY} location_records"]
+    rejects, records = contract.load("geo_rejects"), contract.load("location_records")
+    assert list(catalog.partitions(glue, rejects)) == [("location_records", DAY)]
+    load(clients, "2", AUGUST)
+    assert catalog.partitions(glue, rejects) == {}
+    (values,) = catalog.partitions(glue, records)
+    assert values == (AUGUST, DAY)
+    assert state.bronze(glue).months("location_records") == {
+        AUGUST: [f"s3://{LAKE}/bronze/location_records/v=2/month={AUGUST}/"]
+    }
+
+
+def test_a_run_that_saw_fewer_files_leaves_the_delivery_to_the_other(clients):
+    s3, glue = clients
+    more = (KEY, KEY.replace(".", "_2."))
+    for key in more:
+        s3.put_object(Bucket=LAKE, Key=key, Body=b"1")
+    load(clients, "1", JULY, keys=more)
+    assert load(clients, "2", JULY) == []
+    assert set(state.bronze(glue).loaded[Delivery(DAY, "location_records")].files) == set(more)
+
+
+def test_rows_are_not_lost_with_a_file(clients):
+    load(clients, "1", JULY, keys=(KEY, "landing/geo/2026-08-01/locations_gone.parquet"))
+    with pytest.raises(PublishError, match=r"locations_gone.*put it back"):
+        load(clients, "2", JULY)
+
+
+def test_months_are_switched_where_bytes_have_changed(clients):
+    s3, glue = clients
+    load(clients, "1", JULY, AUGUST)
+    digests = state.bronze(glue).digests(ZONE)
+    first = made(s3, "silver", VISITS, "1", {JULY: b"a", AUGUST: b"b"})
+    changed = publish.publish_visits(*clients, LAKE, ZONE, first, digests)
+    assert changed == each(VISITS, [JULY, AUGUST])
+    assert state.behind(digests, state.published(glue, state.ANCHOR)) == []
+    again = made(s3, "silver", VISITS, "2", {JULY: b"a", AUGUST: b"c"})
+    assert publish.publish_visits(*clients, LAKE, ZONE, again, digests) == each(VISITS, [AUGUST])
+    assert places(clients, "visits") == {
+        JULY: f"s3://{LAKE}/silver/visits/v=1/month={JULY}/",
+        AUGUST: f"s3://{LAKE}/silver/visits/v=2/month={AUGUST}/",
+    }
+
+
+def test_months_that_changed_meanwhile_are_left_and_those_without_records_dropped(clients):
+    s3, glue = clients
+    load(clients, "1", JULY, AUGUST)
+    digests = state.bronze(glue).digests(ZONE)
+    report = made(s3, "silver", VISITS, "1", {JULY: b"a", AUGUST: b"b"})
+    publish.publish_visits(*clients, LAKE, ZONE, report, digests)
+    load(clients, "2", AUGUST)
+    other = made(s3, "silver", VISITS, "2", {JULY: b"x", AUGUST: b"x"})
+    assert publish.publish_visits(*clients, LAKE, ZONE, other, digests) == each(VISITS, [JULY])
+    assert places(clients, "visits") == {AUGUST: f"s3://{LAKE}/silver/visits/v=1/month={AUGUST}/"}
+
+
+def analyses(s3, version: str, months: dict[str, bytes]) -> list[dict]:
+    return [{"analysis": analysis, **made(s3, "gold", names, version, months)} for analysis, names in ANALYSES.items()]
+
+
+def test_analyses_are_published_by_what_they_were_made_of(clients):
+    s3, glue = clients
+    load(clients, "1", JULY)
+    wanted = state.analysed(glue, state.bronze(glue), ZONE)
+    assert not state.is_current(glue, wanted)
+    reports = analyses(s3, "1", {JULY: b"a", "all": b"b"})
+    changed = publish.publish_analyses(*clients, LAKE, ZONE, reports, wanted.digest)
+    assert changed == each(ANALYSED, [JULY, "all"])
+    assert state.is_current(glue, wanted)
+    fewer = analyses(s3, "2", {"all": b"b"})
+    assert publish.publish_analyses(*clients, LAKE, ZONE, fewer, wanted.digest) == each(ANALYSED, [JULY])
+    assert places(clients, "campaign_ctr") == {"all": f"s3://{LAKE}/gold/campaign_ctr/v=1/month=all/"}
+
+
+def test_an_overtaken_run_leaves_the_analyses_to_the_other(clients):
+    s3, glue = clients
+    load(clients, "1", JULY)
+    wanted = state.analysed(glue, state.bronze(glue), ZONE)
+    digests = state.bronze(glue).digests(ZONE)
+    report = made(s3, "silver", VISITS, "1", {JULY: b"a"})
+    publish.publish_visits(*clients, LAKE, ZONE, report, digests)
+    with pytest.raises(SupersededError, match="the run that did publishes"):
+        publish.publish_analyses(*clients, LAKE, ZONE, analyses(s3, "1", {"all": b"b"}), wanted.digest)
