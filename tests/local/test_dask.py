@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 
+import boto3
 import psutil
+import pyarrow as pa
 import pytest
 
+from include.jobs import engine
 from local import dask
 from local.aws import glue_engines
 from local.cluster import ClusterError
@@ -78,6 +81,19 @@ def test_a_cluster_outlives_its_command_and_leaves_nothing(tmp_path):
     assert command("down", tmp_path).returncode == 0
     assert [process for process in members if process.is_running()] == []
     assert dask.running(tmp_path) is None
+
+
+@pytest.mark.long
+def test_workers_reach_the_lake_of_the_job(cluster, stack):
+    rows = pa.table({"id": [3, 1, 4, 2], "month": ["2026-07", "2026-07", "2026-08", "2026-07"]})
+    boto3.client("s3").create_bucket(Bucket="dask-lake")
+    with engine.chosen("dask", cluster.scheduler) as on:
+        on.rows = 1
+        on.write(on.take(rows), "s3://dask-lake/rows/")
+        on.write_months(on.read(["s3://dask-lake/rows/"]), "s3://dask-lake/months/", ["id"])
+        written = [f"s3://dask-lake/months/month=2026-{month}/" for month in ("07", "08")]
+        for location, ids in zip(written, ([1, 2, 3], [4]), strict=True):
+            assert on.read([location]).collect("pyarrow").to_native()["id"].to_pylist() == ids
 
 
 @pytest.mark.long
