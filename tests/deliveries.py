@@ -68,4 +68,8 @@ def clear() -> None:
             if table["Name"] not in kept:
                 glue.delete_table(DatabaseName=database, Name=table["Name"])
     sqs = boto3.client("sqs")
-    sqs.purge_queue(QueueUrl=sqs.get_queue_url(QueueName="vitrine-landing")["QueueUrl"])
+    queue = sqs.get_queue_url(QueueName="vitrine-landing")["QueueUrl"]
+    # Purging is allowed once a minute only.
+    while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
+        for message in messages:
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])

@@ -83,11 +83,13 @@ def test_what_came_too_late_for_the_speed_layer_is_said_to_be_late(batch, run_da
     assert run_dag(DAG, hour=TEN, threshold=1.0).state == "success"
     found = differences(TEN)
     assert {cause for _, _, cause, _, _ in found} == {"late"}
-    late = [(rule, int(speed), int(counted)) for rule, key, _, speed, counted in found if "/late" in key]
+    late = [(rule, int(speed), int(counted)) for rule, key, _, speed, counted in found if key == "/late"]
     assert late == [("visitors_15s", 0, LATE), ("visitors_1m", 0, LATE)]
+    # Another test may have sent one more to another page.
+    ((late_clicks,),) = query("SELECT count(*) FROM vitrine_silver.click_events WHERE url IN ('/late', '/later')")
     sources = [(key, int(counted) - int(speed)) for rule, key, _, speed, counted in found if rule == "sources_1m"]
-    assert sources == [("ads", LATE)]
-    assert sum(rule == "sessions" for rule, *_ in found) == LATE
+    assert sources == [("ads", int(late_clicks))]
+    assert sum(rule == "sessions" for rule, *_ in found) == int(late_clicks)
 
 
 @pytest.mark.long
