@@ -211,14 +211,14 @@ def _lifts(tables: Tables, month: str, where: Mapping[str, Any], colours: Mappin
     title = f"Ads brought visits to {sure} of {len(drawn)} establishments in {said(month)}, by the 95 % interval"
     chart = charts.lifts(drawn[:SHOWN], colours)
     notes += _more(len(drawn), "establishment")
-    header = ("establishment", "days with an ad", "came on", "on others", "lift in points")
+    header = ("establishment", "days with ad", "came on", "on others", "lift in points")
     table = [
         (
             row["label"],
             f"{row['exposed']:,}",
             f"{row['exposed_rate']:.1%}",
             f"{row['unexposed_rate']:.1%}",
-            f"{100 * row['lift']:+.2f} ({100 * row['low']:+.2f} to {100 * row['high']:+.2f})",
+            f"{100 * row['lift']:+z.1f} ({100 * row['low']:+z.1f} to {100 * row['high']:+z.1f})",
         )
         for row in drawn[:SHOWN]
     ]

@@ -62,12 +62,12 @@
           id: "places", type: "circle", source: "places",
           paint: { "circle-radius": 5, "circle-color": ink, "circle-stroke-color": "#fff", "circle-stroke-width": 1.5 },
         },
-        text("labels", "places", 13, { "text-color": ink, "text-halo-color": "#fff", "text-halo-width": 2 }, { "text-variable-anchor": ["bottom", "top", "left", "right"], "text-radial-offset": 0.9, "text-justify": "auto" }),
         {
           id: "offers", type: "circle", source: "offers",
           paint: { "circle-radius": 9, "circle-color": offer, "circle-stroke-color": "#fff", "circle-stroke-width": 1.5 },
         },
         text("numbers", "offers", 12, { "text-color": "#fff" }, { "text-allow-overlap": true, "text-ignore-placement": true }),
+        text("labels", "places", 13, { "text-color": ink, "text-halo-color": "#fff", "text-halo-width": 2 }, { "text-variable-anchor": ["bottom", "top", "left", "right"], "text-radial-offset": 0.9, "text-justify": "auto" }),
       ];
     },
   };
@@ -96,6 +96,8 @@
         if (value.type === "FeatureCollection") map.addSource(name, source(value));
       }
       layers[one.kind]().forEach((layer) => map.addLayer(layer));
+      map.resize(); // The page may have been laid out anew since.
+      map.fitBounds(one.bounds, { animate: false });
       element.dataset.drawn = "true";
     });
     const told = ["points", "offers", "places"];
@@ -107,6 +109,7 @@
       const first = found.reduce((a, b) => (rank(b) < rank(a) ? b : a));
       return popup.setLngLat(first.geometry.coordinates).setText(first.properties.said).addTo(map);
     });
+    map.on("mouseout", () => popup.remove());
     return map;
   }
 

@@ -99,7 +99,7 @@ def test_lift_is_shown_with_its_interval():
     found = of()["lift"]
     assert [row["establishment_id"] for row in shown(found)] == ["E1", "E2"]
     assert found.title == "Ads brought visits to 1 of 2 establishments in the whole period, by the 95 % interval"
-    assert [row[-1] for row in found.table[1]] == ["+5.00 (+1.00 to +9.00)", "+2.00 (-1.00 to +5.00)"]
+    assert [row[-1] for row in found.table[1]] == ["+5.0 (+1.0 to +9.0)", "+2.0 (-1.0 to +5.0)"]
     assert of("2026-07")["lift"].empty
 
 
