@@ -10,7 +10,7 @@ import narwhals as nw
 import pyarrow as pa
 from botocore.exceptions import ClientError
 
-from include.jobs import arguments, engine, lake
+from include.jobs import arguments, engine, geo_tables, lake
 from include.jobs.engine import Engine
 from include.jobs.offer_reference import reference
 from include.reports import basemap, charts, findings, page, tracks
@@ -28,60 +28,15 @@ CANDIDATES = 24
 BASEMAP = "reference/basemap.geojson"
 """Key in the lake; maps have no land without it."""
 
-_TEXT, _COUNT, _FIGURE, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
-_ESTABLISHMENT = {"establishment_id": _TEXT, "category": _TEXT}
-SCHEMAS: dict[str, dict[str, pa.DataType]] = {
-    "campaign_ctr": {
-        **dict.fromkeys(("campaign_id", "establishment_id", "category", "month"), _TEXT),
-        **dict.fromkeys(("views", "clicks", "people", "rank"), _COUNT),
-        **dict.fromkeys(("ctr", "low", "high"), _FIGURE),
-        "suppressed": _FLAG,
-    },
-    "establishment_visits": {
-        **_ESTABLISHMENT,
-        "month": _TEXT,
-        **dict.fromkeys(("visits", "stays", "people"), _COUNT),
-        "suppressed": _FLAG,
-    },
-    "attribution": {
-        **_ESTABLISHMENT,
-        "month": _TEXT,
-        **dict.fromkeys(("visits", "click_through", "view_through", "people", "attributed"), _COUNT),
-        "share": _FIGURE,
-        "suppressed": _FLAG,
-    },
-    "visit_lift": {
-        "establishment_id": _TEXT,
-        "month": _TEXT,
-        "exposed": _COUNT,
-        **dict.fromkeys(("exposed_rate", "unexposed_rate", "lift", "low", "high"), _FIGURE),
-        "suppressed": _FLAG,
-    },
-    "category_hours": {
-        "category": _TEXT,
-        "hour": _COUNT,
-        "month": _TEXT,
-        **dict.fromkeys(("interactions", "views", "clicks", "people"), _COUNT),
-        "suppressed": _FLAG,
-    },
-    "interaction_profile": {
-        **dict.fromkeys(("user_id", "month", "period", "category"), _TEXT),
-        "interactions": _COUNT,
-        "share": _FIGURE,
-        "preferred": _FLAG,
-    },
-    "visit_profile": {
-        "user_id": _TEXT,
-        "month": _TEXT,
-        "weekday": _COUNT,
-        "category": _TEXT,
-        "visits": _COUNT,
-        "share": _FIGURE,
-        "preferred": _FLAG,
-    },
-    "establishments": {**_ESTABLISHMENT, "name": _TEXT, "latitude": _FIGURE, "longitude": _FIGURE},
-    "campaigns": dict.fromkeys(("campaign_id", "ad_id", "establishment_id", "category"), _TEXT),
-    "location_records": {"user_id": _TEXT, "latitude": _FIGURE, "longitude": _FIGURE, "moment": pa.timestamp("us")},
+_PROFILE = [("user_id", pa.string()), ("month", pa.string()), ("category", pa.string())]
+_LIKING = [("share", pa.float64()), ("preferred", pa.bool_())]
+SCHEMAS = {
+    **{name: table.schema for name, table in geo_tables.PUBLISHED.items()},
+    "interaction_profile": pa.schema([*_PROFILE, ("period", pa.string()), ("interactions", pa.int64()), *_LIKING]),
+    "visit_profile": pa.schema([*_PROFILE, ("weekday", pa.int64()), ("visits", pa.int64()), *_LIKING]),
+    "establishments": geo_tables.ESTABLISHMENTS,
+    "campaigns": geo_tables.CAMPAIGNS,
+    "location_records": geo_tables.LOCATIONS,
 }
 """Columns of the tables that the report shows."""
 
@@ -130,11 +85,8 @@ def build(on: Engine, inputs: Mapping[str, Any], base: Mapping[str, Any], versio
     missing = [name for name in SCHEMAS if name not in inputs.get("tables", {})]
     if missing or not inputs.get("zone"):
         raise InputsError(f"--inputs lacks {', '.join(missing or ['zone'])}: give `tables` and `zone`")
-    frames = {
-        name: on.read(inputs["tables"][name], pa.schema(list(columns.items()))) for name, columns in SCHEMAS.items()
-    }
-    public = ("campaign_ctr", "establishment_visits", "attribution", "visit_lift", "category_hours", "establishments")
-    rows = {name: _rows(frames[name]) for name in public}
+    frames = {name: on.read(inputs["tables"][name], schema) for name, schema in SCHEMAS.items()}
+    rows = {name: _rows(frames[name]) for name in (*geo_tables.PUBLISHED, "establishments")}
     tables = Tables(**rows, basemap=base)
     published = [one for month in tables.months for one in findings.of_month(tables, month)]
     zone = inputs["zone"]
