@@ -63,6 +63,7 @@ def lake(stack):
             for name in VISITS
         },
     }
+    new = [table for table in made if catalog.place(glue, table) is None]
     for table, places in made.items():
         catalog.ensure_table(glue, table, f"s3://{LAKE}/{table.name}/")
         catalog.switch_partitions(glue, table, places)
@@ -74,6 +75,8 @@ def lake(stack):
     there = catalog.place(glue, RECORDS)
     left = {name: value for name, value in there.parameters.items() if name != raw_locations.GONE}
     catalog.switch_table(glue, RECORDS, there.location, left)
+    for table in new:
+        glue.delete_table(DatabaseName=table.database, Name=table.name)
     for item in s3.list_objects_v2(Bucket=LAKE).get("Contents", []):
         s3.delete_object(Bucket=LAKE, Key=item["Key"])
     s3.delete_bucket(Bucket=LAKE)
@@ -104,7 +107,9 @@ def test_publishing_keeps_the_months_whose_records_went(lake):
     report = {"tables": {name: {"location": None, "rows_out": 0} for name in VISITS}}
     changed = publish.publish_visits(s3, glue, LAKE, ZONE, report, {})
     # Of November there never were records, so its visits are of nothing.
-    assert changed == {name: ["2018-11"] for name in VISITS}
+    assert {name: [month for month in changed[name] if month < "2020"] for name in VISITS} == {
+        name: ["2018-11"] for name in VISITS
+    }
     for name in VISITS:
         there = state.published(glue, name)
         assert [month for month in there if month < "2020"] == ["2018-12", "2019-01", "2019-02"]

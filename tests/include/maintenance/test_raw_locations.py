@@ -63,6 +63,7 @@ def s3(stack):
 def glue(stack):
     """A catalog with the tables, which other tests may have as well; what is noted and published here goes again."""
     client = boto3.client("glue")
+    new = [table for table in (RECORDS, REJECTS) if catalog.place(client, table) is None]
     for table, layer in ((RECORDS, "bronze"), (REJECTS, "quarantine")):
         catalog.ensure_table(client, table, f"s3://{BUCKET}/{layer}/{table.name}/")
     yield client
@@ -71,6 +72,8 @@ def glue(stack):
     there = catalog.place(client, RECORDS)
     parameters = {name: value for name, value in there.parameters.items() if name != raw_locations.GONE}
     catalog.switch_table(client, RECORDS, there.location, parameters)
+    for table in new:
+        client.delete_table(DatabaseName=table.database, Name=table.name)
 
 
 @pytest.fixture
