@@ -12,7 +12,7 @@ import psutil
 from local.aws.settings import LOOPBACK
 
 WORKERS = 2
-START_SECONDS = 60
+START_SECONDS = 120
 STOP_SECONDS = 20
 
 

@@ -20,7 +20,7 @@ from local.aws.plugging import PluggingError
 from local.aws.settings import ACCESS_KEY, LOOPBACK, REGION, SECRET_KEY
 from local.cluster import WORKERS, ClusterError
 
-CONNECT_SECONDS = 5
+CONNECT_SECONDS = 20
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from local.data import city
 from tests.conftest import REPOSITORY
 from tests.local.geo_job import KEYS
 
-SECONDS = 240
+SECONDS = 480
 PARTS = 12
 SETTLED_SECONDS = 1.0
 """For what a stopped worker had sent before it was stopped to arrive."""
