@@ -23,6 +23,7 @@ from include.jobs.source_files import FaultError
 from include.tables import versions
 from include.transforms import geo_screening as screening
 from include.transforms import privacy
+from include.transforms.grouping import counted
 
 ESTABLISHMENTS, CAMPAIGNS, LOCATIONS, INTERACTIONS = TABLES = (
     "establishments",
@@ -202,7 +203,7 @@ class Bronze:
         columns = _COLUMNS[table].names
         wrong = nw.col("reason").fill_null("") != ""
         rejects = judged.filter(wrong).select(*columns, "reason").collect("pyarrow").to_native()
-        sound = judged.filter(~wrong).group_by(columns).agg(nw.len().cast(nw.Int64).alias("copies"))
+        sound = counted(judged.filter(~wrong), columns, "copies")
         location = f"{versions.location(self.bucket, 'bronze', table, self.version)}load_date={load_date}/"
         # In the order of people, as people are what is looked for, and grouped by.
         self.on.write_months(geo_tables.with_month(sound, self.zone), location, ("user_id", "moment", *columns[1:-1]))

@@ -69,7 +69,7 @@ def land(stack, made, tables) -> None:
     settings.use(settings.Settings(stack.state, running(stack.state).port))
     geo.land(made.directory, "month")
     for table in ("locations", "interactions"):
-        some = tables[table].head(500)
+        some = tables[table].head(200)
         geo.put(f"landing/geo/2026-08-01/{table}_again.parquet", geo.parquet(some))
         geo.put(f"landing/geo/{AGAIN}/{table}.parquet", geo.parquet(some))
     for table, faults in (("locations", WRONG_LOCATIONS), ("interactions", WRONG_INTERACTIONS)):
@@ -349,8 +349,8 @@ def test_every_row_is_accounted_for(outcome, tables):
         ("ad_interactions", "interactions", WRONG_INTERACTIONS),
     ):
         wrong = sum(range(len(faults) + 1))
-        # 500 rows came with the first delivery again, and once more with one of their own.
-        again = tables[source].head(500)
+        # 200 rows came with the first delivery again, and once more with one of their own.
+        again = tables[source].head(200)
         kept = tables[source].filter("consent").height + again.filter("consent").height
         delivered = tables[source].height + 2 * again.height + 2 * wrong
         assert tuple(map(int, rows[table])) == (delivered, kept, wrong)
@@ -433,24 +433,6 @@ class TestLater:
         assert query(unknown) == [("0",)]
         sql = "SELECT count(*) FROM vitrine_bronze.ad_interactions WHERE establishment_id = 'E99999'"
         assert query(sql) == [("1",)]
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("engine", ["dask", "spark"])
-def test_other_engines_publish_the_same(stack, made, tables, run_dag, engine):
-    land(stack, made, tables)
-    assert run_dag(DAG, load_date="2026-09-30").state == "success"
-    expected = published_rows(stack)
-    land(stack, made, tables)
-    outcome = run_dag(DAG, load_date="2026-09-30", engine=engine)
-    assert set(outcome.tasks.values()) == {"success"}, outcome.tasks
-    found = published_rows(stack)
-    assert found.keys() == expected.keys() == set(TABLES)
-    for name, rows in expected.items():
-        keys = [column for column, dtype in rows.schema.items() if dtype != pl.Float64]
-        other = found[name].select(rows.columns)
-        assert other.schema == rows.schema, name
-        pl.testing.assert_frame_equal(other.sort(keys), rows.sort(keys), abs_tol=1e-9)
 
 
 @pytest.mark.long
