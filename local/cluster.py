@@ -57,7 +57,9 @@ def alive(pids: Iterable[int], mark: str) -> list[psutil.Process]:
     for pid in pids:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(pid)
-            if any(mark in word for word in process.cmdline()):
+            words = process.cmdline()
+            # For a moment, a program that has just been started has none.
+            if not words or any(mark in word for word in words):
                 found.append(process)
     return found
 
