@@ -77,7 +77,7 @@ def _attribution(of: Source) -> dict[str, nw.LazyFrame]:
 def _lift(of: Source) -> nw.LazyFrame:
     days = of.on.persist(of.active_days)
     lift = attribution.lift(days, of.visits, of.interactions_as_delivered, of.zone)
-    people = attribution.exposed_people(days, of.interactions_as_delivered, of.zone)
+    people = attribution.people_compared(days, of.interactions_as_delivered, of.zone)
     return lift.join(people, on=["establishment_id", "month"], how="inner")
 
 

@@ -7,7 +7,7 @@ one asks what people do who have seen nothing; it answers rightly when chance de
 import narwhals as nw
 
 from include.transforms import months
-from include.transforms.grouping import aggregated, counted
+from include.transforms.grouping import aggregated, counted, summed
 from include.transforms.local_time import to_local
 from include.transforms.proportions import Z_95, difference, rate
 
@@ -165,24 +165,47 @@ def lift(
     return months.named(counts.with_columns(relative.alias("relative_lift"))).select(*LIFT)
 
 
-def exposed_people(active_days: nw.LazyFrame, interactions: nw.LazyFrame, zone: str) -> nw.LazyFrame:
-    """Of how many people the exposed days of `lift` are; arguments as there.
+def people_compared(active_days: nw.LazyFrame, interactions: nw.LazyFrame, zone: str) -> nw.LazyFrame:
+    """Of how many people the smaller of both samples of `lift` is; arguments as there.
+
+    Whoever has days of both kinds is in both.
 
     Returns:
-        establishment_id, month ("YYYY-MM" or "all"), and `people`.
+        establishment_id, month ("YYYY-MM" or "all"), and `people`, for establishments with exposed days.
     """
     key = [*_PLACE, "day"]
     exposed = interactions.select(*_PLACE, _day(zone)).unique(key).join(active_days, on=["user_id", "day"], how="semi")
-    month = nw.col("day").dt.year().cast(nw.Int64) * 100 + nw.col("day").dt.month().cast(nw.Int64)
-    rows = exposed.with_columns(month.alias("month"), nw.lit(1).cast(nw.Int64).alias("days"))
-    return months.sums(rows, ["establishment_id"], ["days"]).drop("days")
+    active = _days_of_people(active_days, [], "active")
+    shown = _days_of_people(exposed, ["establishment_id"], "exposed").join(active, on=["user_id", "month"], how="inner")
+    shown = shown.with_columns(
+        nw.lit(1).cast(nw.Int64).alias("with_exposed"),
+        (nw.col("exposed") == nw.col("active")).cast(nw.Int64).alias("only_exposed"),
+    )
+    counts = summed(shown, ["establishment_id", "month"], ["with_exposed", "only_exposed"])
+    counts = counts.join(counted(active, ["month"], "everybody"), on="month", how="inner")
+    with_unexposed = nw.col("everybody") - nw.col("only_exposed")
+    fewer = nw.when(nw.col("with_exposed") < with_unexposed).then(nw.col("with_exposed")).otherwise(with_unexposed)
+    return months.named(counts.with_columns(fewer.alias("people"))).select("establishment_id", "month", "people")
+
+
+def _days_of_people(rows: nw.LazyFrame, by: list[str], name: str) -> nw.LazyFrame:
+    """Number of rows of each person, by month and over all."""
+    parts = _by_month(rows)
+    return nw.concat(
+        [counted(part, [*by, "user_id", "month"], name).select(*by, "user_id", "month", name) for part in parts]
+    )
 
 
 def _days(rows: nw.LazyFrame, by: list[str], name: str) -> nw.LazyFrame:
     """Number of rows by month and over all."""
-    month = nw.col("day").dt.year().cast(nw.Int64) * 100 + nw.col("day").dt.month().cast(nw.Int64)
-    parts = rows.with_columns(month.alias("month")), months.whole(rows)
+    parts = _by_month(rows)
     return nw.concat([counted(part, [*by, "month"], name).select(*by, "month", name) for part in parts])
+
+
+def _by_month(rows: nw.LazyFrame) -> tuple[nw.LazyFrame, nw.LazyFrame]:
+    """Rows of days in their month, and in the whole period."""
+    month = nw.col("day").dt.year().cast(nw.Int64) * 100 + nw.col("day").dt.month().cast(nw.Int64)
+    return rows.with_columns(month.alias("month")), months.whole(rows)
 
 
 def _day(zone: str) -> nw.Expr:

@@ -12,6 +12,8 @@ FLOOR = 100
 CTR = ("campaign_id", "establishment_id", "category", "month", "views", "clicks", "people", "ctr", "low", "high")
 """Columns of `ctr` before the rank."""
 
+_KEY = ["campaign_id", "establishment_id", "category"]
+
 
 def ctr(interactions: nw.LazyFrame, zone: str, *, floor: int = FLOOR, z: float = Z_95) -> nw.LazyFrame:
     """Clicks per view of each campaign.
@@ -25,26 +27,30 @@ def ctr(interactions: nw.LazyFrame, zone: str, *, floor: int = FLOOR, z: float =
     Returns:
         The columns of `CTR`, where `people` have seen or clicked, and `low` to `high` is Wilson's interval; and `rank`
         among the campaigns of the month with enough views: by rate, of equal ones by views, then by campaign_id; null
-        for the others. A click counts in its own month, so a month may have clicks without views: its rate is null.
+        for the others. A campaign of several establishments has a row, and a rank,
+        for each. A click counts in its own month, so a month may have clicks without views: its rate is null.
     """
     rows = interactions.with_columns(
         (nw.col("action") == "view").cast(nw.Int64).alias("views"),
         (nw.col("action") == "click").cast(nw.Int64).alias("clicks"),
         months.local_month(nw.col("moment"), zone).alias("month"),
     )
-    found = months.sums(rows, ["campaign_id", "establishment_id", "category"], ["views", "clicks"])
+    found = months.sums(rows, _KEY, ["views", "clicks"])
     views, clicks = nw.col("views"), nw.col("clicks")
     low, high = wilson(nw.when(clicks < views).then(clicks).otherwise(views), views, z)
     rated = found.with_columns(rate(clicks, views).alias("ctr"), low.alias("low"), high.alias("high")).select(*CTR)
-    return rated.join(_ranks(rated.filter(views >= floor)), on=["campaign_id", "month"], how="left")
+    return rated.join(_ranks(rated.filter(views >= floor)), on=[*_KEY, "month"], how="left")
 
 
 def _ranks(rated: nw.LazyFrame) -> nw.LazyFrame:
     """How many campaigns of the month are as good or better: a join with itself, for Dask has no ordered windows."""
-    mine = rated.select("campaign_id", "month", "ctr", "views")
-    others = mine.rename({"campaign_id": "other", "ctr": "other_ctr", "views": "other_views"})
-    more, as_many = nw.col("other_views") > nw.col("views"), nw.col("other_views") == nw.col("views")
-    tie = more | (as_many & (nw.col("other") <= nw.col("campaign_id")))
-    ahead = (nw.col("other_ctr") > nw.col("ctr")) | ((nw.col("other_ctr") == nw.col("ctr")) & tie)
-    pairs = mine.join(others, on="month", how="inner").filter(ahead)
-    return counted(pairs, ["campaign_id", "month"], "rank")
+    mine = rated.select(*_KEY, "month", "ctr", "views")
+    others = mine.select("month", *(nw.col(name).alias(f"other_{name}") for name in (*_KEY, "ctr", "views")))
+    ahead, as_good = nw.col("other_ctr") > nw.col("ctr"), nw.col("other_ctr") == nw.col("ctr")
+    ahead = ahead | (as_good & (nw.col("other_views") > nw.col("views")))
+    as_good = as_good & (nw.col("other_views") == nw.col("views"))
+    for name in _KEY:
+        ahead = ahead | (as_good & (nw.col(f"other_{name}") < nw.col(name)))
+        as_good = as_good & (nw.col(f"other_{name}") == nw.col(name))
+    pairs = mine.join(others, on="month", how="inner").filter(ahead | as_good)
+    return counted(pairs, [*_KEY, "month"], "rank")

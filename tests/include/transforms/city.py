@@ -62,6 +62,7 @@ class Analyses:
         self._keep("attribution", attribution.attribution(attributed, ZONE))
         days = self._keep("active_days", attribution.active_days(locations, ZONE))
         self._keep("lift", attribution.lift(days, near, interactions, ZONE))
+        self._keep("people_compared", attribution.people_compared(days, interactions, ZONE))
         self._keep("published_ctr", privacy.suppressed(rates, ["views", "clicks", "ctr", "low", "high"], fewest=30))
         self._keep("attractiveness", attractiveness.attractiveness(interactions, ZONE))
         self._keep("interaction_profile", profiles.interaction_profile(interactions, ZONE))

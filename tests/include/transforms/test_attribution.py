@@ -121,3 +121,18 @@ def test_lift_counts_days_of_people():
     assert whole["lift"] == pytest.approx(1 / 3 - 1 / 5)
     assert whole["relative_lift"] == pytest.approx((1 / 3) / (1 / 5) - 1)
     assert whole["low"] < 0 < whole["lift"] < whole["high"]
+
+
+def test_the_people_of_a_lift_are_those_of_the_smaller_sample():
+    days = [MIDNIGHT + day * 24 * HOUR for day in range(3)]
+    active = [("a", days[0]), ("a", days[1]), ("b", days[0]), ("c", days[0]), ("c", days[2])]
+    shown = [(user, "x", "A-1", "view", day + 12 * HOUR) for user, day in active if (user, day) != ("a", days[1])]
+    shown += [("a", "y", "B", "view", days[0] + 12 * HOUR), ("d", "y", "B", "view", days[0] + 12 * HOUR)]
+    engine = on_polars()
+    schema = {"user_id": pl.String, "day": pl.Datetime("us")}
+    people = attribution.people_compared(
+        engine.take(pl.DataFrame(active, schema=schema, orient="row")), engine.take(interacted(shown)), ZONE
+    )
+    rows = engine.give(people).filter(month="all").sort("establishment_id")
+    # To x, only a has a day without an ad; to y, only a has one with an ad, as d was never active.
+    assert rows.rows() == [("x", "all", 1), ("y", "all", 1)]

@@ -14,6 +14,7 @@ OTHERS = (
     "attribution",
     "active_days",
     "lift",
+    "people_compared",
     "published_ctr",
     "attractiveness",
     "interaction_profile",
