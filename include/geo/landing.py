@@ -7,6 +7,7 @@ that refer to establishments nobody has told of yet are loaded again when more e
 
 import hashlib
 import json
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -16,6 +17,8 @@ from typing import Any, NamedTuple
 from include.geo.tables import RECORDS
 from include.tables import versions
 from include.tables.versions import File
+
+log = logging.getLogger(__name__)
 
 PREFIX = "landing/geo/"
 UNKNOWN = "unknown"
@@ -86,7 +89,8 @@ def digest(value: Any) -> str:
 def listing(s3: Any, lake: str, until: date) -> Landed:
     """The deliveries up to a day (inclusive), their files in the order of their keys.
 
-    Objects elsewhere than in a folder named after a day, and folder markers, are no deliveries.
+    Objects elsewhere than in a folder named after a day, and folder markers, are no deliveries. Of a folder that looks
+    like a day and is none, as 2026-02-30, the log warns.
 
     Args:
         s3: a boto3 S3 client.
@@ -95,10 +99,23 @@ def listing(s3: Any, lake: str, until: date) -> Landed:
     """
     found: Landed = defaultdict(list)
     for file in versions.files(s3, f"s3://{lake}/{PREFIX}"):
-        if (match := _KEY.fullmatch(file.key)) and match[1] <= until.isoformat():
-            name = _NAME.fullmatch(match[2])
-            found[Delivery(match[1], NAMES[name[1]] if name else UNKNOWN)].append(file)
+        match = _KEY.fullmatch(file.key)
+        if match is None or match[1] > until.isoformat():
+            continue
+        if not _is_day(match[1]):
+            log.warning("%s is no delivery, as %s is no day: deliver it in the folder of one", file.key, match[1])
+            continue
+        name = _NAME.fullmatch(match[2])
+        found[Delivery(match[1], NAMES[name[1]] if name else UNKNOWN)].append(file)
     return dict(sorted(found.items()))
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def known(landed: Landed) -> str:
@@ -106,6 +123,12 @@ def known(landed: Landed) -> str:
     return digest(
         {found.load_date: _tags(files) for found, files in landed.items() if found.table == NAMES["establishments"]}
     )
+
+
+def known_by_day(landed: Landed) -> list[str]:
+    """What `known` tells of those up to no day, the first one, the second one, … that has establishments."""
+    days = [delivery for delivery in landed if delivery.table == NAMES["establishments"]]
+    return [known({day: landed[day] for day in days[:count]}) for count in range(len(days) + 1)]
 
 
 def outstanding(

@@ -4,17 +4,21 @@ Two runs may do this at once. Every run reads bronze after it has published its 
 published its own; what has changed since a run read it is left to the run that changed it.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any
 
 from include.geo import landing, state
-from include.geo.landing import Delivery, Loaded
-from include.geo.tables import ANALYSES, ANCHOR, RECORDS, VISITS
+from include.geo.landing import Delivery, Landed, Loaded
+from include.geo.tables import ANALYSES, ANCHOR, RECORDS, REFERRING, VISITS
 from include.lakehouse.publish import PublishError, SupersededError
-from include.tables import catalog, contract, parts, versions
+from include.tables import catalog, contract, parts
 from include.tables.catalog import Place
 from include.tables.contract import Table
+
+log = logging.getLogger(__name__)
 
 REJECTS = "geo_rejects"
 FOLDER = "month="
@@ -27,7 +31,10 @@ def root(lake: str, table: Table) -> str:
 
 
 def publish_bronze(s3: Any, glue: Any, lake: str, planned: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
-    """Publishes the deliveries that the job loaded, unless a run that saw more files has been faster.
+    """Publishes the deliveries that the job loaded, unless a run that saw more or newer files has been faster.
+
+    A delivery is left alone where a file of it has been replaced since the run was planned, and where what is published
+    was made with more establishments: this run may be late, tried again, or cleared.
 
     Args:
         s3: a boto3 S3 client.
@@ -47,6 +54,7 @@ def publish_bronze(s3: Any, glue: Any, lake: str, planned: Mapping[str, Any], re
         Delivery(one["load_date"], one["table"]): {file["key"]: file["etag"] for file in one["files"]}
         for one in planned["deliveries"]
     }
+    landed = landing.listing(s3, lake, date.max)
     switched: dict[str, dict[tuple[str, ...], Place]] = defaultdict(dict)
     dropped: dict[str, list[tuple[str, ...]]] = defaultdict(list)
     noted: dict[tuple[str, ...], Place] = {}
@@ -54,7 +62,10 @@ def publish_bronze(s3: Any, glue: Any, lake: str, planned: Mapping[str, Any], re
         delivery = Delivery(built["load_date"], built["table"])
         before = there.get(delivery)
         if before and (missing := before.files.keys() - given[delivery].keys()):
-            _require_landed(s3, lake, delivery, missing)
+            _require_landed(landed, delivery, missing)
+            continue
+        if overtaken := _overtaken(landed, delivery, given[delivery], planned["known"], before):
+            log.warning("%s of %s is left to another run: %s", delivery.table, delivery.load_date, overtaken)
             continue
         load_date, table = delivery
         months = {month: (of["location"], of["rows"]) for month, of in built["months"].items()}
@@ -87,8 +98,22 @@ def publish_bronze(s3: Any, glue: Any, lake: str, planned: Mapping[str, Any], re
     return [" ".join(values) for values in noted]
 
 
-def _require_landed(s3: Any, lake: str, delivery: Delivery, keys: Iterable[str]) -> None:
-    there = {file.key for file in versions.files(s3, f"s3://{lake}/{landing.PREFIX}{delivery.load_date}/")}
+def _overtaken(
+    landed: Landed, delivery: Delivery, given: Mapping[str, str], known: str, before: Loaded | None
+) -> str | None:
+    """Why what was made of these files and establishments is older than what has landed, or was published; or None."""
+    now = {file.key: file.etag for file in landed.get(delivery, ())}
+    if replaced := sorted(key for key, etag in given.items() if now.get(key, etag) != etag):
+        return f"{', '.join(replaced)} has been replaced since the run was planned"
+    if before and delivery.table in REFERRING:
+        order = {those: number for number, those in enumerate(landing.known_by_day(landed))}
+        if order.get(before.known, -1) > order.get(known, -1):
+            return "what is published was made with more establishments"
+    return None
+
+
+def _require_landed(landed: Landed, delivery: Delivery, keys: Iterable[str]) -> None:
+    there = {file.key for file in landed.get(delivery, ())}
     if gone := sorted(set(keys) - there):
         raise PublishError(
             f"{delivery.table} of {delivery.load_date} was built from {', '.join(gone)}, which landed once and is "

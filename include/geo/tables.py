@@ -4,6 +4,8 @@ REFERENCE = ("establishments", "campaigns")
 """Tables of bronze by delivery, of which the latest delivery counts."""
 RECORDS = ("location_records", "ad_interactions")
 """Tables of bronze by month and delivery."""
+REFERRING = ("campaigns", "ad_interactions")
+"""Tables of bronze whose rows are rejected where their establishment is unknown."""
 VISITS = ("visits", "active_days")
 """Tables that are made of location records, month by month."""
 ANALYSES = {

@@ -37,7 +37,7 @@ def s3(stack):
     return client
 
 
-def test_files_are_deliveries_by_their_name_and_folder(s3):
+def test_files_are_deliveries_by_their_name_and_folder(s3, caplog):
     names = {
         "2026-08-01/locations.parquet": Delivery(DAY, "location_records"),
         "2026-08-01/locations_2.part-1.parquet": Delivery(DAY, "location_records"),
@@ -47,6 +47,8 @@ def test_files_are_deliveries_by_their_name_and_folder(s3):
         "2026-08-01/locations[1].parquet": Delivery(DAY, "unknown"),
         "2026-08-02/establishments.parquet": None,  # after the day
         "2026-08/locations.parquet": None,
+        "2026-02-30/locations.parquet": None,  # no day
+        "0000-00-00/locations.parquet": None,
         "2026-08-01/more/locations.parquet": None,
     }
     for name in names:
@@ -54,6 +56,7 @@ def test_files_are_deliveries_by_their_name_and_folder(s3):
     found = landing.listing(s3, LAKE, date(2026, 8, 1))
     keys = {one.key.removeprefix("landing/geo/"): delivery for delivery, files in found.items() for one in files}
     assert keys == {name: delivery for name, delivery in names.items() if delivery}
+    assert "2026-02-30/locations.parquet is no delivery, as 2026-02-30 is no day" in caplog.text
 
 
 def test_a_delivery_is_outstanding_until_bronze_is_made_of_all_its_files():

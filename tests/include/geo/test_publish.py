@@ -1,9 +1,11 @@
 """What is published when runs come twice, late, and at once: on the local catalog, with files of our own."""
 
+from datetime import date
+
 import boto3
 import pytest
 
-from include.geo import publish, state
+from include.geo import landing, publish, state
 from include.geo.landing import Delivery
 from include.geo.tables import ANALYSED, ANALYSES, VISITS
 from include.lakehouse.publish import PublishError, SupersededError
@@ -22,18 +24,18 @@ def clients(stack):
     clear()
 
 
-def planned(*keys: str, zone: str = ZONE) -> dict:
-    files = [{"key": key, "etag": "1", "bytes": 1} for key in keys]
-    return {"zone": zone, "known": "", "deliveries": [{"load_date": DAY, "table": "location_records", "files": files}]}
+def planned(*keys: str, etag: str = "1", table: str = "location_records", known: str = "") -> dict:
+    files = [{"key": key, "etag": etag, "bytes": 1} for key in keys]
+    return {"zone": ZONE, "known": known, "deliveries": [{"load_date": DAY, "table": table, "files": files}]}
 
 
-def built(version: str, *months: str, quarantine: bool = False) -> dict:
-    root = f"s3://{LAKE}/bronze/location_records/v={version}/"
+def built(version: str, *months: str, quarantine: bool = False, table: str = "location_records") -> dict:
+    root = f"s3://{LAKE}/bronze/{table}/v={version}/"
     return {
         "deliveries": [
             {
                 "load_date": DAY,
-                "table": "location_records",
+                "table": table,
                 "months": {month: {"location": f"{root}month={month}/", "rows": 1} for month in months},
                 "location": None,
                 "quarantine": f"s3://{LAKE}/quarantine/v={version}/" if quarantine else None,
@@ -44,8 +46,15 @@ def built(version: str, *months: str, quarantine: bool = False) -> dict:
     }
 
 
-def load(clients, version: str, *months: str, keys: tuple[str, ...] = (KEY,), quarantine: bool = False) -> list[str]:
-    return publish.publish_bronze(*clients, LAKE, planned(*keys), built(version, *months, quarantine=quarantine))
+def load(
+    clients, version: str, *months: str, keys: tuple[str, ...] = (KEY,), quarantine: bool = False, etag: str = "1"
+) -> list[str]:
+    report = built(version, *months, quarantine=quarantine)
+    return publish.publish_bronze(*clients, LAKE, planned(*keys, etag=etag), report)
+
+
+def put(s3, key: str, content: bytes) -> str:
+    return s3.put_object(Bucket=LAKE, Key=key, Body=content)["ETag"].strip('"')
 
 
 def made(s3, layer: str, names, version: str, months: dict[str, bytes]) -> dict:
@@ -85,11 +94,44 @@ def test_a_delivery_replaces_itself_with_what_was_rejected_of_it(clients):
 def test_a_run_that_saw_fewer_files_leaves_the_delivery_to_the_other(clients):
     s3, glue = clients
     more = (KEY, KEY.replace(".", "_2."))
-    for key in more:
-        s3.put_object(Bucket=LAKE, Key=key, Body=b"1")
-    load(clients, "1", JULY, keys=more)
-    assert load(clients, "2", JULY) == []
+    (etag,) = {put(s3, key, b"1") for key in more}
+    load(clients, "1", JULY, keys=more, etag=etag)
+    assert load(clients, "2", JULY, etag=etag) == []
     assert set(state.bronze(glue).loaded[Delivery(DAY, "location_records")].files) == set(more)
+
+
+def test_a_file_that_was_corrected_is_not_put_back_by_a_late_run(clients):
+    s3, glue = clients
+    old, new = put(s3, KEY, b"old"), put(s3, KEY, b"new")
+    assert load(clients, "1", JULY, etag=old) == []  # nothing is there yet, and still it would be of old rows
+    assert load(clients, "2", AUGUST, etag=new) == [f"{DAY} location_records"]
+    assert load(clients, "1", JULY, etag=old) == []
+    made = state.bronze(glue).loaded[Delivery(DAY, "location_records")]
+    assert (made.files, list(made.months)) == ({KEY: new}, [AUGUST])
+
+
+def test_interactions_are_not_rejected_again_by_a_run_that_knew_fewer_establishments(clients):
+    s3, glue = clients
+    key = KEY.replace("locations", "interactions")
+    etag = put(s3, key, b"seen")
+    knew = {}
+    for day in ("none", DAY, "2026-08-02", "2026-08-03"):
+        if day != "none":
+            put(s3, f"landing/geo/{day}/establishments.parquet", day.encode())
+        knew[day] = landing.known(landing.listing(s3, LAKE, date(2026, 12, 31)))
+
+    def load(version: str, day: str) -> list[str]:
+        of = planned(key, etag=etag, table="ad_interactions", known=knew[day])
+        return publish.publish_bronze(*clients, LAKE, of, built(version, JULY, table="ad_interactions"))
+
+    loaded = [f"{DAY} ad_interactions"]
+    assert [load("1", "none"), load("2", "2026-08-02"), load("3", DAY), load("4", "none")] == [loaded, loaded, [], []]
+    assert "v=2" in state.bronze(glue).months("ad_interactions")[JULY][0]
+    assert load("5", "2026-08-02") == loaded  # another time zone, for example
+    assert load("6", "2026-08-03") == loaded
+    # Establishments were replaced: no earlier run has known these.
+    put(s3, f"landing/geo/{DAY}/establishments.parquet", b"others")
+    assert load("7", "2026-08-03") == loaded
 
 
 def test_rows_are_not_lost_with_a_file(clients):
