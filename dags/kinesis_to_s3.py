@@ -85,12 +85,9 @@ def kinesis_to_s3():
     loaded >> snapshot
     name = "{{ task.query.split('VIEW ')[1].split()[0] }}"
     statements = tasks.views(STREAM)
-    published >> statements
+    published >> [statements, tasks.drop_candidates(JOB, build.output)]
     AthenaOperator.partial(task_id="view", map_index_template=name, **ATHENA).expand(query=statements)
-    measured = tasks.measure(
-        STREAM, plan, rows=snapshot["rows"], loaded=load.output, refined=build.output, published=published
-    )
-    measured >> tasks.drop_candidates(JOB, build.output)
+    tasks.measure(STREAM, plan, rows=snapshot["rows"], loaded=load.output, refined=build.output, published=published)
 
 
 kinesis_to_s3()

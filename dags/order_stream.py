@@ -81,10 +81,8 @@ def order_stream():
     plan >> checks >> choice >> [load, snapshot]
     bronze >> snapshot >> is_behind >> build
     silver >> compared >> compare
-    measured = tasks.measure(
-        STREAM, plan, rows=snapshot["rows"], loaded=load.output, refined=build.output, published=silver
-    )
-    measured >> tasks.drop_candidates(JOB, build.output)
+    silver >> tasks.drop_candidates(JOB, build.output)
+    tasks.measure(STREAM, plan, rows=snapshot["rows"], loaded=load.output, refined=build.output, published=silver)
 
 
 order_stream()

@@ -100,8 +100,7 @@ def sales_lakehouse():
     name = "{{ task.query.split('VIEW ')[1].split()[0] }}"
     view = AthenaOperator.partial(task_id="view", map_index_template=name, **athena)
     statements, measured = tasks.views(), tasks.measure(plan)
-    first >> refine >> gold() >> [statements, measured]
-    measured >> tasks.drop_candidates()
+    first >> refine >> gold() >> [statements, measured, tasks.drop_candidates()]
     view.expand(query=statements)
 
 

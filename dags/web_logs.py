@@ -98,10 +98,8 @@ def web_logs():
     plan >> checks >> choice >> [load, snapshot]
     bronze >> snapshot >> is_behind >> build
     silver >> [views, pages, searched]
-    measured = tasks.measure(
-        STREAM, plan, rows=snapshot["rows"], loaded=load.output, refined=build.output, published=silver
-    )
-    measured >> tasks.drop_candidates(JOB, build.output)
+    silver >> tasks.drop_candidates(JOB, build.output)
+    tasks.measure(STREAM, plan, rows=snapshot["rows"], loaded=load.output, refined=build.output, published=silver)
 
 
 web_logs()

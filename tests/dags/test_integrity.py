@@ -94,3 +94,12 @@ def test_operators_that_wait_are_deferrable(bag, dag_id):
 @pytest.mark.parametrize("dag_id", sorted(EXPECTED))
 def test_repeatable_tasks_are_retried_and_no_others(bag, dag_id):
     assert {task.task_id for task in bag.dags[dag_id].tasks if not task.retries} == NOT_RETRIED[dag_id]
+
+
+@pytest.mark.parametrize("dag_id", sorted(EXPECTED))
+def test_no_failure_hides_behind_the_task_that_tidies_up(bag, dag_id):
+    """Whose failure stops nothing but a task that runs all the same would leave the run green."""
+    for task in bag.dags[dag_id].tasks:
+        if task.task_id == "drop_candidates" and task.trigger_rule == "all_done":
+            for before in task.upstream_list:
+                assert before.downstream_task_ids - {task.task_id}, before.task_id
