@@ -100,15 +100,10 @@ class Bronze:
             ChangedFileError: a file is not the one that the job was given.
         """
         listed = [self._looked_at(table, file) for file in files]
-        sound = [file for file, found in zip(files, listed, strict=True) if found["status"] == "loaded"]
-        made: dict[str, Any] = {"months": {}, "location": None, "rows": 0, "refused": 0, "duplicates": 0}
-        rejects = REJECTS.empty_table()
-        if sound and table in (ESTABLISHMENTS, CAMPAIGNS):
-            rejects = self._reference(load_date, table, sound, made)
-        elif sound:
-            rejects = self._records(load_date, table, sound, made)
-        for file in sound:
-            landed.require_unchanged(self.s3, self.bucket, file)
+        made, rejects = self._made(load_date, table, files, listed)
+        for file, found in zip(files, listed, strict=True):
+            if found["status"] == "loaded":
+                landed.require_unchanged(self.s3, self.bucket, file)
         reasons = Counter(rejects["reason"].to_pylist())
         quarantine = f"quarantine/geo_rejects/table_name={table}/load_date={load_date}"
         return {
@@ -136,6 +131,41 @@ class Bronze:
         except FaultError as error:
             return {**found, "status": "quarantined", "reason": str(error), "rows_in": 0}
         return {**found, "status": "loaded", "reason": None, "rows_in": rows}
+
+    def _made(
+        self,
+        load_date: str,
+        table: str,
+        files: Sequence[Mapping[str, Any]],
+        listed: list[dict[str, Any]],
+        tried: int = 0,
+    ) -> tuple[dict[str, Any], pa.Table]:
+        """What the sound files give, and the rejected rows; where one can't be read to its end, what the others do."""
+        sound = [file for file, found in zip(files, listed, strict=True) if found["status"] == "loaded"]
+        made: dict[str, Any] = {"months": {}, "location": None, "rows": 0, "refused": 0, "duplicates": 0}
+        try:
+            if sound and table in (ESTABLISHMENTS, CAMPAIGNS):
+                return made, self._reference(load_date, table, sound, made)
+            if sound:
+                return made, self._records(load_date, table, sound, made, tried)
+        except Exception:
+            # Every engine tells of a broken page in its own way, and not in which file it is.
+            if not self._quarantined(table, files, listed):
+                raise
+            return self._made(load_date, table, files, listed, tried + 1)
+        return made, REJECTS.empty_table()
+
+    def _quarantined(self, table: str, files: Sequence[Mapping[str, Any]], listed: list[dict[str, Any]]) -> bool:
+        """Whether sound files were found broken after all, and so listed."""
+        broken = False
+        for file, found in zip(files, listed, strict=True):
+            if found["status"] == "loaded":
+                try:
+                    landed.require_readable(self.s3, self.bucket, file, _delivered(table))
+                except FaultError as error:
+                    found |= {"status": "quarantined", "reason": str(error), "rows_in": 0}
+                    broken = True
+        return broken
 
     def _put(self, rows: pa.Table, folder: str) -> str:
         location = f"s3://{self.bucket}/{folder}/v={self.version}/"
@@ -192,7 +222,7 @@ class Bronze:
     # ---------------------------------------------------------------------------- location records and interactions
 
     def _records(
-        self, load_date: str, table: str, files: Sequence[Mapping[str, Any]], made: dict[str, Any]
+        self, load_date: str, table: str, files: Sequence[Mapping[str, Any]], made: dict[str, Any], tried: int
     ) -> pa.Table:
         delivered = self._read(table, files)
         rows = privacy.consented(delivered)
@@ -205,6 +235,8 @@ class Bronze:
         rejects = judged.filter(wrong).select(*columns, "reason").collect("pyarrow").to_native()
         sound = counted(judged.filter(~wrong), columns, "copies")
         location = f"{versions.location(self.bucket, 'bronze', table, self.version)}load_date={load_date}/"
+        if tried:  # beside what a failed try may have left
+            location += f"again={tried}/"
         # In the order of people, as people are what is looked for, and grouped by.
         self.on.write_months(geo_tables.with_month(sound, self.zone), location, ("user_id", "moment", *columns[1:-1]))
         counts = geo_tables.counted(self.on, self.s3, location, "copies")

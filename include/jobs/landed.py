@@ -1,12 +1,15 @@
 """Parquet files in the landing zone: what their footers say, and what is wrong with them, before any row is read."""
 
 from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from botocore.exceptions import ClientError
 
+from include.jobs import lake
 from include.jobs.lake import ChangedFileError
 from include.jobs.source_files import FaultError
 
@@ -39,6 +42,31 @@ def rows(s3: Any, bucket: str, file: Mapping[str, Any], columns: pa.Schema, opti
         if found and not _fits(found[0].type, wanted.type):
             raise FaultError(f"{wanted.name} is {found[0].type}, it must be {wanted.type}")
     return footer.num_rows
+
+
+def require_readable(s3: Any, bucket: str, file: Mapping[str, Any], columns: pa.Schema) -> None:
+    """Reads a file to its end, on this machine, which takes long: for when an engine could not.
+
+    Args:
+        s3: A client.
+        bucket: The lake.
+        file: key, etag and bytes.
+        columns: What is read of it, as far as it is there.
+
+    Raises:
+        FaultError: it can't be read; the message says why.
+        ChangedFileError: it is gone, or another one.
+    """
+    with TemporaryDirectory() as scratch:
+        copy = Path(scratch, "file")
+        lake.download(s3, bucket, file["key"], file["etag"], copy)
+        try:
+            with pq.ParquetFile(copy) as parquet:
+                there = [name for name in columns.names if name in parquet.schema_arrow.names]
+                for _ in parquet.iter_batches(columns=there):
+                    pass
+        except (pa.ArrowException, OSError) as error:
+            raise FaultError(f"the Parquet file is broken: {str(error).partition(chr(10))[0]}") from error
 
 
 def require_unchanged(s3: Any, bucket: str, file: Mapping[str, Any]) -> None:
