@@ -26,8 +26,8 @@ once for a deployment; or trigger a run with `dry_run` off.
 
 **Reads** the Glue Catalog and the listing of `bronze/`, `silver/`, `gold/`, `quarantine/`, `deliveries/`, `quality/`,
 `products/`, `raw/`, `landing/geo/` and `reports/geo_advertising/`. **Writes** nothing in a dry run; otherwise deletes
-versions, drops partitions of location records, and switches compacted ones. Outside of `v=` folders, only old locations
-of `landing/geo/` and of the quarantine of the live offers are touched.
+versions, drops partitions of location records, and switches compacted ones. Outside of `v=` folders, only old files
+of `landing/geo/` (but establishments and campaigns) and of the quarantine of the live offers are touched.
 
 The age counts from the files' LastModified to the run's own date, not to now: a run that comes late decides as it would
 have then. What a run is still writing is younger than a day.

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from typing import Any, NamedTuple
 
-from include.geo.tables import RECORDS
+from include.geo.tables import RECORDS, REFERENCE
 from include.tables import versions
 from include.tables.versions import File
 
@@ -140,7 +140,8 @@ def outstanding(
         landed: the landing zone.
         loaded: what bronze was made of.
         zone: time zone that months are to be of.
-        gone: months of whose deliveries no location records are kept any more.
+        gone: months of whose deliveries only establishments and campaigns are kept: what people did went for its age,
+            and a delivery of which files are missing can't be loaded whole.
     """
     now = known(landed)
 
@@ -154,7 +155,7 @@ def outstanding(
         )
 
     def is_kept(delivery: Delivery) -> bool:
-        return delivery.table != NAMES["locations"] or delivery.load_date[:7] not in gone
+        return delivery.table in REFERENCE or delivery.load_date[:7] not in gone
 
     return [delivery for delivery, files in landed.items() if is_kept(delivery) and not is_current(delivery, files)]
 

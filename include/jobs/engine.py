@@ -15,6 +15,7 @@ import narwhals as nw
 import pyarrow as pa
 
 ENGINES = ("polars", "dask", "spark")
+_LIBRARIES = {"polars": ("polars",), "dask": ("dask",), "spark": ("pyspark",)}
 FILE = ".parquet"
 
 
@@ -105,6 +106,8 @@ def chosen(name: str | None = None, dask_scheduler: str | None = None) -> Iterat
         ModuleNotFoundError: the engine is not installed.
     """
     name = name or os.environ.get("VITRINE_ENGINE") or ("polars" if importlib.util.find_spec("polars") else "spark")
+    scheduler = dask_scheduler or os.environ.get("VITRINE_DASK_SCHEDULER") or None
+    _require(name, scheduler)
     # Only what is chosen is imported: of the three, Glue has Spark alone.
     if name == "polars":
         from include.jobs.on_polars import OnPolars
@@ -114,7 +117,7 @@ def chosen(name: str | None = None, dask_scheduler: str | None = None) -> Iterat
     elif name == "dask":
         from include.jobs.on_dask import OnDask
 
-        with OnDask.on(dask_scheduler or os.environ.get("VITRINE_DASK_SCHEDULER")) as dask:
+        with OnDask.on(scheduler) as dask:
             yield dask
     elif name == "spark":
         from include.jobs.on_spark import OnSpark
@@ -122,3 +125,15 @@ def chosen(name: str | None = None, dask_scheduler: str | None = None) -> Iterat
         yield OnSpark()
     else:
         raise ValueError(f"--engine {name}: it must be {', '.join(ENGINES[:-1])} or {ENGINES[-1]}")
+
+
+def _require(name: str, scheduler: str | None) -> None:
+    wanted = [*_LIBRARIES.get(name, ()), *(["distributed"] if name == "dask" and scheduler else [])]
+    for library in wanted:
+        if importlib.util.find_spec(library) is None:
+            raise ModuleNotFoundError(
+                f"--engine {name}: {library} is not installed: on AWS, name it with its version in the template's "
+                "parameter GeoModules (docs/deploy.md) or let the run have no engine, which is Spark there; "
+                "elsewhere, `make .venv/.tests-installed` installs it",
+                name=library,
+            )

@@ -1,8 +1,11 @@
 """Lets go of where people were once it is old: location records, the files that they came in, and what was rejected.
 
-Made of them are visits and active days, without coordinates and by pseudonym; those stay. A month whose records have
-gone can't be made again, so it is noted in the catalog (`months_gone`). No run may build, empty or drop what it has of
-it, nor load what was delivered in it.
+With them goes whatever else was delivered and may tell of people by their own ids: interactions, and files whose names
+tell nothing. Interactions stay in bronze, by pseudonym.
+
+Made of location records are visits and active days, without coordinates and by pseudonym; those stay. A month whose
+records have gone can't be made again, so it is noted in the catalog (`months_gone`). No run may build, empty or drop
+what it has of it, nor load what was delivered in it of people.
 """
 
 import re
@@ -11,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import date, timedelta
 from typing import Any
 
+from include.geo import landing
+from include.geo.tables import REFERENCE
 from include.maintenance import retention
 from include.tables import catalog, contract, versions
 from include.tables.versions import File
@@ -22,9 +27,9 @@ GONE = "months_gone"
 _MONTHS = {
     f"bronze/{TABLE}/": re.compile(r"/month=(\d{4}-\d{2})/"),
     f"quarantine/{REJECTS}/table_name={TABLE}/": re.compile(r"/load_date=(\d{4}-\d{2})-\d{2}/"),
-    "landing/geo/": re.compile(r"^landing/geo/(\d{4}-\d{2})-\d{2}/locations"),
 }
 """Prefix of the lake → what tells the month of a file's key."""
+_DAY = re.compile(rf"{landing.PREFIX}(\d{{4}}-\d{{2}}-\d{{2}})/")
 _WRITTEN = ("quarantine/streams/live_offers/", "reports/geo_advertising/")
 """Prefixes whose files tell no month: rejected positions, and reports, which show the ways of some people."""
 
@@ -56,9 +61,11 @@ def sweep(s3: Any, glue: Any, bucket: str, today: date, days: int, *, dry_run: b
     """Deletes what is too old, or tells what that is.
 
     A month is too old when its last day is. Delivered files and rejected rows are of the month of their delivery;
-    rejected positions of the live offers and reports are as old as their file. Months are noted before their partitions
-    leave the catalog, and these leave it before files are deleted, so it may stop anywhere and be done again. Files go
-    whether or not the catalog has them: a version that was replaced has coordinates, too.
+    delivered files in no folder of a day, or of one after they were written, rejected positions of the live offers, and
+    reports are as old as the file. Of what was delivered, only establishments and campaigns stay.
+
+    Months are noted before their partitions leave the catalog, and these leave it before files are deleted, so it may
+    stop anywhere and be done again. Files go whether or not the catalog has them: a version that was replaced has coordinates, too.
 
     Args:
         s3: a boto3 S3 client.
@@ -123,10 +130,37 @@ def _files(s3: Any, bucket: str, before: date) -> Iterator[tuple[str | None, Fil
         for file in versions.files(s3, f"s3://{bucket}/{prefix}"):
             if (match := pattern.search(file.key)) and _over(match[1], before):
                 yield match[1], file
+    yield from _delivered(s3, bucket, before)
     for prefix in _WRITTEN:
         for file in versions.files(s3, f"s3://{bucket}/{prefix}"):
             if file.written.date() < before:
                 yield None, file
+
+
+def _delivered(s3: Any, bucket: str, before: date) -> Iterator[tuple[str | None, File]]:
+    """Of what landed, the files that are too old, but for those that tell of no people."""
+    there = versions.files(s3, f"s3://{bucket}/{landing.PREFIX}")
+    deliveries = landing.listing(s3, bucket, date.max)
+    stay = {file.key for delivery, files in deliveries.items() if delivery.table in REFERENCE for file in files}
+    for file in there:
+        if file.key in stay:
+            continue
+        written = file.written.date()
+        day = _day(file.key)
+        if day is not None and day <= written:
+            if _over(f"{day:%Y-%m}", before):
+                yield f"{day:%Y-%m}", file
+        elif written < before:
+            yield None, file
+
+
+def _day(key: str) -> date | None:
+    """The day of the folder that a delivered file is in."""
+    match = _DAY.match(key)
+    try:
+        return date.fromisoformat(match[1]) if match else None
+    except ValueError:
+        return None
 
 
 def _over(month: str, before: date) -> bool:

@@ -97,10 +97,11 @@ def test_unknown_establishments_are_looked_for_again_when_more_have_landed():
     assert landing.outstanding(more, sound, ZONE) == [new]
 
 
-def test_location_records_of_months_that_were_let_go_are_not_loaded_again():
-    landed = deliveries(file("locations.parquet"), file("interactions.parquet"))
-    assert landing.outstanding(landed, {}, ZONE, {"2026-08"}) == [Delivery(DAY, "ad_interactions")]
-    assert len(landing.outstanding(landed, {}, ZONE, {"2026-07"})) == 2
+def test_what_people_did_in_months_that_were_let_go_is_not_loaded_again():
+    names = ("locations", "interactions", "campaigns", "misnamed")
+    landed = deliveries(*(file(f"{name}.parquet") for name in names))
+    assert landing.outstanding(landed, {}, ZONE, {"2026-08"}) == [Delivery(DAY, "campaigns")]
+    assert len(landing.outstanding(landed, {}, ZONE, {"2026-07"})) == 4
 
 
 def test_what_bronze_was_made_of_survives_the_catalog():

@@ -123,8 +123,26 @@ def test_what_is_delivered_in_such_a_month_is_left_alone():
     landed = {
         Delivery(day, table): [File(f"landing/geo/{day}/{table}-late.parquet", 4, "tag", written)]
         for day in ("2019-01-31", "2019-02-01")
-        for table in ("location_records", "ad_interactions")
+        for table in ("location_records", "ad_interactions", "establishments")
     }
     assert landing.outstanding(landed, {}, ZONE) == list(landed)
     wanted = landing.outstanding(landed, {}, ZONE, {"2019-01"})
-    assert wanted == [one for one in landed if one != ("2019-01-31", "location_records")]
+    assert wanted == [one for one in landed if one.load_date == "2019-02-01" or one.table == "establishments"]
+
+
+def test_another_zone_leaves_interactions_alone_whose_deliveries_went(lake):
+    s3, glue = lake
+    for name in ("establishments", "interactions"):
+        s3.put_object(Bucket=LAKE, Key=f"landing/geo/2019-01-31/{name}.parquet", Body=b"here")
+    there = landing.listing(s3, LAKE, TODAY)
+    raw_locations.sweep(s3, glue, LAKE, TODAY, DAYS, dry_run=False)
+    left = landing.listing(s3, LAKE, TODAY)
+    assert [delivery.table for delivery in left] == ["establishments"]
+    after = state.bronze(glue)
+    elsewhere = "Europe/Madrid"
+    interactions = Delivery("2019-01-31", "ad_interactions")
+    # However far a sweep got with the files: nothing of the delivery is loaded, and what it has in bronze stays.
+    assert interactions in landing.outstanding(there, after.loaded, elsewhere)
+    for landed in (there, left):
+        assert interactions not in landing.outstanding(landed, after.loaded, elsewhere, after.gone)
+    assert folder("ad_interactions", "2019-01-31", "2019-01") in after.months("ad_interactions")["2019-01"]

@@ -138,5 +138,41 @@ def test_a_job_has_a_script_that_takes_its_arguments(job):
     assert own - {"additional-python-modules", "extra-py-files", "job-bookmark-option"} <= taken
 
 
+GEO = ("vitrine-geo-analysis", "vitrine-geo-bronze", "vitrine-geo-report", "vitrine-geo-visits")
+
+
+def test_only_the_job_that_makes_pseudonyms_reads_ids_and_the_salt():
+    assert [job for job in JOBS if JOBS[job]["Role"] != "GlueRole.Arn"] == ["vitrine-geo-bronze"]
+    assert JOBS["vitrine-geo-bronze"]["Role"] == "GeoBronzeRole.Arn"
+    assert [job for job in JOBS if "--salt-secret" in JOBS[job]["DefaultArguments"]] == ["vitrine-geo-bronze"]
+    policies = {
+        name: [
+            statement
+            for policy in found["Properties"]["Policies"]
+            for statement in policy["PolicyDocument"]["Statement"]
+        ]
+        for name, found in RESOURCES.items()
+        if found["Type"] == "AWS::IAM::Role"
+    }
+    secrets = [(name, one) for name in policies for one in policies[name] if "secretsmanager" in str(one["Action"])]
+    get = {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": "GeoSalt"}
+    assert secrets == [("GeoBronzeRole", get)]
+    refused = [one for one in policies["GlueRole"] if one["Effect"] == "Deny"]
+    assert refused == [{"Effect": "Deny", "Action": "s3:GetObject", "Resource": "${Lake.Arn}/landing/geo/*"}]
+    # Of the lake, it has the others' rights; it refuses nothing.
+    lake = [one for one in policies["GlueRole"] if str(one["Resource"]).startswith(("Lake.Arn", "${Lake.Arn}"))]
+    assert [one for one in lake if one["Effect"] == "Allow"] == policies["GeoBronzeRole"][:2]
+    assert {one["Effect"] for one in policies["GeoBronzeRole"]} == {"Allow"}
+
+
+def test_the_geo_jobs_are_given_the_libraries_and_the_scheduler_of_the_parameters():
+    given = {job: JOBS[job]["DefaultArguments"] for job in JOBS}
+    assert [job for job in sorted(given) if "GeoModules" in str(given[job])] == [*GEO]
+    assert [job for job in sorted(given) if "DaskScheduler" in str(given[job])] == [*GEO]
+    for job in GEO:
+        assert "DaskSchedulerWanted" in str(given[job]["--dask-scheduler"])
+        assert "GeoModulesWanted" in str(given[job]["--additional-python-modules"])
+
+
 def _arguments(script: Path) -> str:
     return re.search(r"arguments\.read\((.*)\)", script.read_text())[1]

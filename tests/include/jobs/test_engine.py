@@ -1,5 +1,6 @@
 """All engines read and write the same."""
 
+import sys
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -117,6 +118,14 @@ def test_the_environment_chooses(monkeypatch):
     monkeypatch.delenv("VITRINE_ENGINE")
     with engine.chosen() as chosen:
         assert chosen.name == "polars"
+
+
+@pytest.mark.parametrize(("name", "library"), [("dask", "dask"), ("dask", "distributed"), ("polars", "polars")])
+def test_an_engine_that_is_not_installed_is_named_with_what_helps(monkeypatch, name, library):
+    monkeypatch.setitem(sys.modules, library, None)  # As import has it for what can't be imported.
+    wanted = rf"--engine {name}: {library} is not installed: .*GeoModules .*make \.venv/\.tests-installed"
+    with pytest.raises(ModuleNotFoundError, match=wanted), engine.chosen(name, "tcp://127.0.0.1:1"):
+        pass
 
 
 def test_hours_are_one_sorted_file_each(on, place):

@@ -27,10 +27,21 @@ REJECTED = {
     ("location_records", "2019-02-01"): "table_name=location_records/load_date=2019-02-01/v=1/",
     ("ad_interactions", "2019-01-31"): "table_name=ad_interactions/load_date=2019-01-31/v=1/",
 }
-LANDED = ("2018-11-30/locations.parquet", "2019-01-31/locations-2.parquet", "2019-02-01/locations.parquet")
+LANDED = (
+    "2018-11-30/locations.parquet",
+    "2019-01-31/Locations.parquet",  # Names that the loader does not know; what is in them may be anything.
+    "2019-01-31/interactions.parquet",
+    "2019-01-31/locations-2.parquet",
+    "2019-01-31/misc/establishments.parquet",
+    "2019-01-31/record_of_locations.parquet",
+)
+"""In the order of their keys."""
 NOT_OURS = (
-    "landing/geo/2019-01-31/interactions.parquet",
+    "landing/geo/2019-01-31/campaigns-2.parquet",
     "landing/geo/2019-01-31/establishments.parquet",
+    "landing/geo/2019-02-01/Locations.parquet",
+    "landing/geo/2019-02-01/interactions.parquet",
+    "landing/geo/2019-02-01/locations.parquet",
     "landing/geo/2018-13-01/locations.parquet",
     "landing/geo/locations.parquet",
     "landing/olist/2019-01-31/locations.csv",
@@ -43,7 +54,7 @@ GOING = sorted(
         *(f"bronze/location_records/{PARTITIONS[values]}00000.parquet" for values in list(PARTITIONS)[:3]),
         f"bronze/location_records/{REPLACED[0]}00000.parquet",
         f"quarantine/geo_rejects/{REJECTED['location_records', '2019-01-31']}00000.parquet",
-        *(f"landing/geo/{name}" for name in LANDED[:2]),
+        *(f"landing/geo/{name}" for name in LANDED),
     ]
 )
 GONE = {"2018-11", "2018-12", "2019-01"}
@@ -186,8 +197,16 @@ def test_the_note_outlives_what_publishing_does_with_the_table(s3, glue, lake):
 
 
 def test_what_tells_no_month_goes_by_its_age(s3, glue):
-    going = ["quarantine/streams/live_offers/shard/1.json", "reports/geo_advertising/v=1/people.html"]
-    put(s3, *going, "quarantine/streams/sessions/shard/1.json", "reports/other/v=1/index.html")
+    going = [
+        "landing/geo/2018-13-01/locations.parquet",
+        "landing/geo/9999-01-01/locations.parquet",
+        "landing/geo/locations.parquet",
+        "landing/geo/misc/locations.parquet",
+        "quarantine/streams/live_offers/shard/1.json",
+        "reports/geo_advertising/v=1/people.html",
+    ]
+    staying = ["landing/geo/9999-01-01/campaigns.parquet", "reports/other/v=1/index.html"]
+    put(s3, *going, *staying, "quarantine/streams/sessions/shard/1.json")
     written = datetime.now(UTC).date()
     # Only told: at that age, other tests' partitions would go as well.
     assert sweep(s3, glue, written + timedelta(days=DAYS - 1), dry_run=True)["keys"] == []
