@@ -65,7 +65,8 @@ def sweep(s3: Any, glue: Any, bucket: str, today: date, days: int, *, dry_run: b
     reports are as old as the file. Of what was delivered, only establishments and campaigns stay.
 
     Months are noted before their partitions leave the catalog, and these leave it before files are deleted, so it may
-    stop anywhere and be done again. Files go whether or not the catalog has them: a version that was replaced has coordinates, too.
+    stop anywhere and be done again. Files go whether or not the catalog has them: a version that was replaced has
+    coordinates, too.
 
     Args:
         s3: a boto3 S3 client.
