@@ -39,7 +39,7 @@ class Source(NamedTuple):
     @property
     def interactions(self) -> nw.LazyFrame:
         """Each interaction once, however often it was delivered."""
-        return self.interactions_as_delivered.unique(geo_tables.INTERACTIONS.names)
+        return self.on.persist(self.interactions_as_delivered.unique(geo_tables.INTERACTIONS.names))
 
     @property
     def interactions_as_delivered(self) -> nw.LazyFrame:
@@ -52,6 +52,11 @@ class Source(NamedTuple):
         return self._read("visits", geo_tables.VISITS)
 
     @property
+    def stays(self) -> nw.LazyFrame:
+        """All stays; kept, as Dask takes minutes to plan what follows them in one go with what they are made of."""
+        return self.on.persist(visits.stays(self.on.persist(self.visits)))
+
+    @property
     def active_days(self) -> nw.LazyFrame:
         """All active days."""
         return self._read("active_days", geo_tables.ACTIVE_DAYS)
@@ -61,8 +66,7 @@ class Source(NamedTuple):
 
 
 def _visits(of: Source) -> nw.LazyFrame:
-    near = of.visits
-    return visits.visits_by_establishment(near, visits.stays(near), of.zone)
+    return visits.visits_by_establishment(of.visits, of.stays, of.zone)
 
 
 def _attribution(of: Source) -> dict[str, nw.LazyFrame]:
@@ -82,7 +86,7 @@ def _lift(of: Source) -> nw.LazyFrame:
 
 
 def _visit_profile(of: Source) -> nw.LazyFrame:
-    return profiles.visit_profile(visits.stays(of.visits).rename({"begin": "moment"}), of.zone)
+    return profiles.visit_profile(of.stays.rename({"begin": "moment"}), of.zone)
 
 
 ANALYSES: Mapping[str, Callable[[Source], dict[str, nw.LazyFrame]]] = {
@@ -131,7 +135,7 @@ def build(on: Engine, s3: Any, analysis: str, inputs: Mapping[str, Any], bucket:
             counts = {month: count["rows"] for month, count in geo_tables.counted(on, s3, location).items()}
         else:
             table = PUBLISHED[name]
-            cells = privacy.suppressed(rows, list(table.figures))
+            cells = on.persist(privacy.suppressed(rows, list(table.figures)))
             counts = geo_tables.write_published(s3, cells, table, location)
         rows_out = sum(counts.values())
         report[name] = {"layer": layer, "location": location, "rows_out": rows_out, "months": counts}

@@ -12,6 +12,7 @@ import boto3
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from include.geo.tables import ANALYSED, PUBLISHED, VISITS
 from include.tables import contract
@@ -395,6 +396,18 @@ def test_with_nothing_new_a_run_ends_at_once(outcome, run_dag):
         "drop_candidates",
     }
     assert published() == before
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ["dask", "spark"])
+def test_every_engine_makes_the_same(stack, lake, made, tables, run_dag, engine):
+    land(stack, made, tables)
+    outcome = run_dag(DAG, load_date="2026-09-30", engine=engine)
+    assert set(outcome.tasks.values()) == {"success"}, outcome.tasks
+    for name, rows in published_rows(stack).items():
+        keys = [column for column, dtype in lake[name].schema.items() if dtype != pl.Float64]
+        expected = lake[name].sort(keys)
+        assert_frame_equal(rows.select(expected.columns).sort(keys), expected, rel_tol=1e-9, abs_tol=1e-9)
 
 
 @pytest.mark.long
