@@ -28,7 +28,8 @@ visits, visits that follow an ad, the lift over people who saw none, hours of th
 Runs when files land (S3 tells the asset `landing.geo`) and on the first of each month; both load what has landed up to
 the day of the run and is not in bronze yet. Visits are built of the months that this touches; a backfill builds the
 month of its data interval; the parameter `months` builds others. The analyses look at all months, and publish those
-whose figures changed. With nothing new a run ends at once.
+whose figures changed. The report and the live offers' file follow whenever a published table, the establishments or the
+campaigns are others than they were made of. With nothing new a run ends at once.
 
 **Reads** `s3://<lake>/landing/geo/<YYYY-MM-DD>/{establishments,campaigns,interactions,locations}*.parquet` and the
 secret `vitrine/geo-salt`.
@@ -52,7 +53,10 @@ Running again, backfilling, and two runs at once are safe: what another run has 
 - **visits.snapshot** fails: nothing has been delivered of the establishments.
 - **`audit`** of a table fails: its message names the check, the count, and the line of the contract. Nothing of that
   group was published. Mend the transform or the contract, then trigger with `rebuild`.
-- **analyses.publish** is skipped: a run with newer files has taken over. Look whether that run ended well."""
+- **reference** writes no file: its log says that no establishments or campaigns have been delivered, or that a newer
+  run writes it. *ReferenceDataError*: no establishment has an ad; the old file stays.
+- **analyses.publish** is skipped though its jobs ran: a run with newer files has taken over. Look if that one ended
+  well."""
 
 
 @dag(
@@ -93,16 +97,18 @@ def geo_advertising():
         figures = publish(plan, inputs["digest"], analyse.output, verdicts)
 
     published = tasks.published_inputs.override(task_id="published")(plan)
-    report = run_job("report", "geo-report", **ENGINE, **{"--inputs": published})
-    reference = run_job("reference", "offer-reference", **{"--inputs": published})
+    report = run_job("report", "geo-report", **ENGINE, **{"--inputs": published["inputs"]})
+    reference = run_job("reference", "offer-reference", **{"--inputs": published["inputs"]})
+    noted = tasks.note_consumed.override(task_id="note")(plan, published["digest"])
 
     tasks.has_landed(plan["landed"]) >> load
     bronze >> months >> build
     visits >> inputs >> analyse
-    figures >> published >> [report, reference]
+    figures >> published >> [report, reference] >> noted
     ran = {"built": build.output, "analysed": analyse.output}
     measured = tasks.measure(plan, rows=months["rows"], loaded=load.output, published=[visits, figures], **ran)
-    bronze >> measured >> tasks.drop_candidates(**ran)
+    bronze >> measured
+    [visits, figures] >> tasks.drop_candidates(**ran)
 
 
 geo_advertising()

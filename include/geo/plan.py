@@ -11,6 +11,8 @@ from include.lakehouse import plan
 from include.lakehouse.plan import PlanError
 
 ZONE = "America/Fortaleza"
+SETTING = "vitrine_geo_zone"
+"""Airflow variable: the time zone of a lake that has none yet; `AIRFLOW_VAR_VITRINE_GEO_ZONE` in the environment."""
 PARAMS = {
     "load_date": plan.PARAMS["load_date"],
     "months": Param(
@@ -21,11 +23,12 @@ PARAMS = {
         description="Visits of these months are built, as 2026-07, whatever has landed. Empty: those that are behind.",
     ),
     "zone": Param(
-        ZONE,
-        type="string",
+        None,
+        type=["null", "string"],
         minLength=1,
         title="Time zone",
-        description="Of months, days and hours, an IANA name. Another one than the last run's loads everything again.",
+        description="Of months, days and hours, an IANA name. Empty: the lake's. Another one loads everything again, "
+        "and is the lake's from then on.",
     ),
     "engine": Param(
         None,
@@ -43,16 +46,23 @@ PARAMS = {
 }
 
 
-def zone(params: Mapping[str, Any]) -> str:
-    """The time zone.
+def zone(params: Mapping[str, Any], kept: str | None, setting: str | None) -> str:
+    """The time zone: the parameter, else that in which the lake is kept, else the deployment's, else `ZONE`.
+
+    Args:
+        params: of the run.
+        kept: what the lake's records were loaded with; None of an empty lake.
+        setting: value of the variable `SETTING`.
 
     Raises:
         PlanError: there is none of this name.
     """
+    given = params["zone"] or kept or setting or ZONE
     try:
-        return ZoneInfo(params["zone"]).key
+        return ZoneInfo(given).key
     except (KeyError, ValueError, OSError) as error:
-        raise PlanError(f"zone: {params['zone']!r} is no time zone; give an IANA name such as {ZONE}") from error
+        source = "zone" if params["zone"] else f"the variable {SETTING}"
+        raise PlanError(f"{source}: {given!r} is no time zone; give an IANA name such as {ZONE}") from error
 
 
 def months(params: Mapping[str, Any], run_type: str, start: datetime | None) -> list[str] | None:

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 REJECTS = "geo_rejects"
 FOLDER = "month="
+NO_VISITS = {"tables": {name: {"location": None, "rows_out": 0} for name in VISITS}}
+"""What the job would report of no months."""
 
 
 def root(lake: str, table: Table) -> str:
@@ -146,7 +148,7 @@ def publish_visits(
     for name in (*(name for name in VISITS if name != ANCHOR), ANCHOR):
         table, made = contract.load(name), report["tables"][name]
         catalog.ensure_table(glue, table, root(lake, table))
-        gone = dict.fromkeys(state.published(glue, name).keys() - now.keys() - bronze.gone, "")
+        gone = dict.fromkeys(state.left_over(glue, bronze, name), "")
         location = made["location"] if made["rows_out"] else None
         switched = parts.switch(s3, glue, table, location, current, FOLDER, _values)
         # Not of this version, which may have them still.

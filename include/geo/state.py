@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from include.geo.landing import Delivery, Loaded, digest
-from include.geo.tables import ANALYSED, ANCHOR, VISITS
+from include.geo.tables import ANALYSED, ANCHOR, RECORDS, VISITS
 from include.maintenance import raw_locations
 from include.tables import catalog, contract
 from include.tables.catalog import Place
@@ -46,6 +46,12 @@ class Bronze(NamedTuple):
                     if table != LOCATIONS or month not in self.gone:
                         found[month].append(location)
         return dict(sorted(found.items()))
+
+    @property
+    def zone(self) -> str | None:
+        """The time zone in which records are kept: that of the latest day, of what can be loaded again; or None."""
+        found = [loaded.zone for delivery, loaded in self.loaded.items() if delivery.table in RECORDS]
+        return found[-1] if found else None
 
     def rows(self, table: str, months: Iterable[str]) -> int:
         """Rows of some months."""
@@ -108,6 +114,11 @@ def behind(digests: Mapping[str, str], months: Months) -> list[str]:
     ]
 
 
+def left_over(glue: Any, there: Bronze, table: str) -> list[str]:
+    """The published months of a table of `VISITS` that bronze has nothing of, but for those deleted for their age."""
+    return sorted(published(glue, table).keys() - there.months(LOCATIONS).keys() - there.gone)
+
+
 def require_establishments(there: Bronze) -> str:
     """The location of the establishments that count.
 
@@ -143,3 +154,8 @@ def is_current(glue: Any, wanted: Analysed) -> bool:
     """Whether all tables of the analyses were made of this."""
     places = [catalog.place(glue, contract.load(table)) for table in ANALYSED]
     return all(place is not None and place.parameters.get("snapshot") == wanted.digest for place in places)
+
+
+def is_empty(glue: Any, wanted: Analysed) -> bool:
+    """Whether there is nothing to analyse, and nothing of an earlier time that would have to go."""
+    return not any(wanted.locations.values()) and not any(published(glue, table) for table in ANALYSED)

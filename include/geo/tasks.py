@@ -5,14 +5,14 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
-from airflow.sdk import task
+from airflow.sdk import Variable, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from include import aws
-from include.geo import landing, plan, publish, quality, state
+from include.geo import consumers, landing, plan, publish, quality, state
 from include.geo.assets import GOLD
 from include.geo.job import RUNS
-from include.geo.tables import ANALYSED, ANALYSES, RECORDS, REFERENCE, VISITS
+from include.geo.tables import ANALYSES, VISITS
 from include.lakehouse import candidates
 from include.lakehouse import plan as lakehouse_plan
 from include.lakehouse import quality as lakehouse_quality
@@ -29,11 +29,12 @@ BRONZE, VISITS_JOB, ANALYSIS = "geo-bronze", "geo-visits", "geo-analysis"
 def plan_run(params: dict[str, Any], data_interval_start: Any = None, dag_run: Any = None) -> dict[str, Any]:
     """What has landed and is not in bronze yet, and which months are asked for."""
     lake, moment = aws.lake(), dag_run.run_after
+    bronze = state.bronze(aws.client("glue"))
     try:
-        until, zone = lakehouse_plan.load_date(params, moment), plan.zone(params)
+        until = lakehouse_plan.load_date(params, moment)
+        zone = plan.zone(params, bronze.zone, Variable.get(plan.SETTING, default=None))
     except lakehouse_plan.PlanError as error:
         raise AirflowFailException(str(error)) from error
-    bronze = state.bronze(aws.client("glue"))
     landed = landing.listing(aws.client("s3"), lake, until)
     wanted = landing.outstanding(landed, bronze.loaded, zone, bronze.gone)
     version = lakehouse_plan.version(moment)
@@ -125,14 +126,21 @@ def stage_visits(planned: dict[str, Any], rows: int, job_run: str) -> list[dict[
     return _staged([(runs.arguments(VISITS_JOB, job_run)["--version"], report)])
 
 
-@task(multiple_outputs=True, retries=2, max_active_tis_per_dag=1)
+@task(multiple_outputs=True, retries=2, max_active_tis_per_dag=1, trigger_rule="none_failed")
 def publish_visits(
-    planned: dict[str, Any], digests: dict[str, str], job_run: str, verdicts: Iterable[dict[str, str]]
+    planned: dict[str, Any],
+    digests: dict[str, str] | None = None,
+    job_run: str | None = None,
+    verdicts: Iterable[dict[str, str]] | None = None,
 ) -> dict[str, Any]:
-    """Points the months of visits and active days at the checked version."""
-    report = runs.report(VISITS_JOB, job_run) or {}
+    """Points the months of visits and active days at the checked version, if any; drops those without records."""
     s3, glue = aws.client("s3"), aws.client("glue")
-    changed = publish.publish_visits(s3, glue, planned["lake"], planned["zone"], report, digests)
+    if job_run is None:
+        bronze = state.bronze(glue)
+        if not any(state.left_over(glue, bronze, table) for table in VISITS):
+            raise AirflowSkipException("no month was built, and none is without records")
+    report = runs.report(VISITS_JOB, job_run) or publish.NO_VISITS
+    changed = publish.publish_visits(s3, glue, planned["lake"], planned["zone"], report, digests or {})
     _tell(changed)
     return {"changed": changed, "warnings": _warnings(verdicts)}
 
@@ -142,7 +150,7 @@ def snapshot_analyses(planned: dict[str, Any], ti: Any) -> dict[str, Any]:
     """Fixes which visits and interactions the analyses read; skips what follows where they were made of the same."""
     glue = aws.client("glue")
     found = state.analysed(glue, state.bronze(glue), planned["zone"])
-    if not any(found.locations.values()):
+    if state.is_empty(glue, found):
         raise AirflowSkipException("nothing has been delivered yet")
     if state.is_current(glue, found) and not planned["rebuild"]:
         raise AirflowSkipException("the analyses are up to date")
@@ -156,15 +164,19 @@ def stage_analyses(planned: dict[str, Any], job_runs: Iterable[str]) -> list[dic
     return _staged([(runs.arguments(ANALYSIS, run)["--version"], runs.report(ANALYSIS, run) or {}) for run in job_runs])
 
 
-@task(multiple_outputs=True, retries=2, max_active_tis_per_dag=1, outlets=list(GOLD.values()))
+@task(
+    multiple_outputs=True, retries=2, max_active_tis_per_dag=1, trigger_rule="none_failed", outlets=list(GOLD.values())
+)
 def publish_analyses(
     planned: dict[str, Any],
-    digest: str,
-    job_runs: Iterable[str],
-    verdicts: Iterable[dict[str, str]],
+    digest: str | None = None,
+    job_runs: Iterable[str] | None = None,
+    verdicts: Iterable[dict[str, str]] | None = None,
     outlet_events: Any = None,
 ) -> dict[str, Any]:
-    """Points the months of the analyses at the checked versions, where bytes have changed."""
+    """Points the months of the analyses at the checked versions, where bytes have changed; drops those without rows."""
+    if digest is None or job_runs is None:
+        raise AirflowSkipException("nothing was analysed")
     reports = [runs.report(ANALYSIS, run) or {} for run in job_runs]
     s3, glue = aws.client("s3"), aws.client("glue")
     try:
@@ -177,20 +189,29 @@ def publish_analyses(
     return {"changed": changed, "warnings": _warnings(verdicts)}
 
 
+# One at a time, so that the note of the newest inputs is of those that were looked up last.
+@task(multiple_outputs=True, retries=2, max_active_tis_per_dag=1, trigger_rule="none_failed")
+def published_inputs(planned: dict[str, Any], ti: Any) -> dict[str, str]:
+    """Writes where all published tables are, for those who read them; skips them where they were made of the same."""
+    s3, glue, lake = aws.client("s3"), aws.client("glue"), planned["lake"]
+    found = consumers.inputs(glue, state.bronze(glue), planned["zone"])
+    if not any(found.tables.values()):
+        raise AirflowSkipException("nothing has been published yet")
+    if consumers.made_of(s3, lake) == found.digest and not planned["rebuild"]:
+        raise AirflowSkipException("the report and the live offers' file are up to date")
+    latest, uri = (
+        f"s3://{lake}/{key}"
+        for key in (consumers.LATEST, f"{RUNS}/{planned['version']}/published-{ti.try_number}.json")
+    )
+    runs.write(uri, {**found._asdict(), "latest": latest})
+    runs.write(latest, {"inputs": uri})
+    return {"inputs": uri, "digest": found.digest}
+
+
 @task(retries=2)
-def published_inputs(planned: dict[str, Any], ti: Any) -> str:
-    """Writes where all published tables are, for those who read them: tables → s3:// prefixes, and the time zone."""
-    glue = aws.client("glue")
-    bronze = state.bronze(glue)
-    tables: dict[str, list[str]] = {
-        table: [place.location for place in state.published(glue, table).values()] for table in (*VISITS, *ANALYSED)
-    }
-    tables |= {table: [place for those in bronze.months(table).values() for place in those] for table in RECORDS}
-    for table in REFERENCE:
-        latest = bronze.latest(table)
-        tables[table] = [latest.location] if latest and latest.location else []
-    uri = f"s3://{planned['lake']}/{RUNS}/{planned['version']}/published-{ti.try_number}.json"
-    return runs.write(uri, {"tables": tables, "zone": planned["zone"]})
+def note_consumed(planned: dict[str, Any], digest: str) -> None:
+    """Notes that the report and the live offers' file were made of these tables."""
+    consumers.note(aws.client("s3"), planned["lake"], digest)
 
 
 @task(retries=2, trigger_rule="none_failed_min_one_success")
@@ -247,8 +268,9 @@ def _tell(changed: Mapping[str, list[str]]) -> None:
         log.info("%s: %s", name, ", ".join(months) or "no month has changed")
 
 
-def _warnings(verdicts: Iterable[dict[str, str]]) -> dict[str, str]:
-    return {verdict["table"]: verdict["warnings"] for verdict in verdicts if verdict["warnings"]}
+def _warnings(verdicts: Iterable[dict[str, str]] | None) -> dict[str, str]:
+    """Table → what its audit warned of; without tables that have rows, there was no audit."""
+    return {verdict["table"]: verdict["warnings"] for verdict in verdicts or () if verdict["warnings"]}
 
 
 def _require_every_row(measured: Iterable[lakehouse_quality.Measured]) -> None:

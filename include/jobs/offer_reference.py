@@ -7,7 +7,7 @@ thousands of rows, of whatever engine made them, so this needs none.
 import gzip
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -32,6 +32,10 @@ DIGITS = 9
 """Of a rate's bound: engines differ in the last of a double's, and equal figures shall be equal bytes."""
 
 Rows = Iterable[Mapping[str, Any]]
+
+
+NEEDED = ("establishments", "campaigns")
+"""Tables without which there is no file; ads that nobody has seen yet are offered without a rate."""
 
 
 class InputsError(ValueError):
@@ -91,27 +95,38 @@ def reference(places: Rows, ads: Rows, rates: Rows, floor: int = FLOOR) -> tuple
     return data, counts
 
 
-def build(s3: Any, tables: Mapping[str, Sequence[str]], bucket: str) -> dict[str, Any]:
+def build(
+    s3: Any, tables: Mapping[str, Sequence[str]], bucket: str, is_newest: Callable[[], bool] = lambda: True
+) -> dict[str, Any]:
     """Writes the file of a lake, if it is another than the one that is there.
 
     It is one put: whoever reads it meanwhile has the old one or the new one.
+    Before establishments and campaigns have been delivered there is nothing to write, which is no error.
 
     Args:
         s3: A boto3 S3 client.
         tables: Table name to the s3:// prefixes of its Parquet files, of establishments and campaigns those of the
-            delivery that counts.
+            delivery that counts. Of `campaign_ctr` there may be none.
         bucket: The lake.
+        is_newest: Says, just before the file is put, whether nobody has newer tables; who has writes them.
 
     Returns:
-        The counts of `reference`; `uri`, `bytes`, and whether it has `changed`.
+        The counts of `reference`, `uri`, `bytes`, and whether it has `changed`; or why it was left alone, as `left`.
 
     Raises:
-        InputsError: a table is missing.
+        InputsError: a table is missing from `tables`, or its files are.
         ReferenceDataError: as of `reference`.
     """
-    rows = {name: _rows(s3, name, tables.get(name, ()), columns) for name, columns in COLUMNS.items()}
+    if lacking := [name for name in COLUMNS if name not in tables]:
+        raise InputsError(f"--inputs lacks {', '.join(lacking)}: give the prefixes of each table, or none of them")
+    if absent := [name for name in NEEDED if not tables[name]]:
+        return {"changed": False, "left": f"no {' and no '.join(absent)} have been delivered yet"}
+    rows = {name: _rows(s3, name, tables[name], columns) for name, columns in COLUMNS.items()}
     data, counts = reference(rows["establishments"], rows["campaigns"], rows["campaign_ctr"])
     changed = _stored(s3, bucket) != data
+    # In this order: a newer run says so before it looks at the file.
+    if changed and not is_newest():
+        return {"changed": False, "left": "a newer run writes it"}
     if changed:
         s3.put_object(Bucket=bucket, Key=KEY, Body=data)
     return {**counts, "uri": f"s3://{bucket}/{KEY}", "bytes": len(data), "changed": changed}
@@ -127,7 +142,7 @@ def _rows(s3: Any, table: str, locations: Sequence[str], columns: Sequence[str])
                 files += 1
                 body = s3.get_object(Bucket=bucket, Key=file.key)["Body"].read()
                 found += pq.ParquetFile(io.BytesIO(body)).read(columns=list(columns)).to_pylist()
-    if not files:
+    if locations and not files:
         raise InputsError(
             f"there is no Parquet file of {table} below {list(locations)}: name the prefixes of its published version"
         )
@@ -148,9 +163,17 @@ def main() -> None:
     """Runs the job."""
     given = arguments.read("inputs", "lake", "report")
     s3 = lake.client()
-    report = build(s3, lake.read_json(s3, given.inputs)["tables"], given.lake)
+    inputs = lake.read_json(s3, given.inputs)
+
+    def is_newest() -> bool:
+        return "latest" not in inputs or lake.read_json(s3, inputs["latest"])["inputs"] == given.inputs
+
+    report = build(s3, inputs["tables"], given.lake, is_newest)
     lake.write_json(s3, given.report, report)
-    print(f"{report['uri']}: {report['establishments']} establishments with {report['ads']} ads", flush=True)
+    if "left" in report:
+        print(f"{KEY} is left as it is: {report['left']}", flush=True)
+    else:
+        print(f"{report['uri']}: {report['establishments']} establishments with {report['ads']} ads", flush=True)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,22 @@ JULY = datetime(2026, 7, 1, 6, tzinfo=UTC)
 
 @pytest.mark.parametrize("name", ["America/Fortaleza", "Asia/Kathmandu", "UTC"])
 def test_a_time_zone_goes_by_its_name(name):
-    assert plan.zone({"zone": name}) == name
+    assert plan.zone({"zone": name}, "Europe/Madrid", "Europe/Rome") == name
+
+
+def test_a_run_without_one_keeps_the_lake_s_then_the_deployment_s():
+    assert PARAMS["zone"].value is None
+    assert plan.zone({"zone": None}, "Europe/Madrid", "Europe/Rome") == "Europe/Madrid"
+    assert plan.zone({"zone": None}, None, "Europe/Rome") == "Europe/Rome"
+    assert plan.zone({"zone": None}, None, None) == "America/Fortaleza"
+    with pytest.raises(PlanError, match="the variable vitrine_geo_zone: 'Rome' is no time zone"):
+        plan.zone({"zone": None}, None, "Rome")
 
 
 @pytest.mark.parametrize("name", ["Fortaleza", "America/", "../etc/passwd", "UTC+3"])
 def test_a_wrong_time_zone_is_told(name):
     with pytest.raises(PlanError, match="is no time zone; give an IANA name such as America/Fortaleza"):
-        plan.zone({"zone": name})
+        plan.zone({"zone": name}, "Europe/Madrid", None)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +56,8 @@ def test_months_are_those_asked_for_or_of_a_backfill(given, run_type, months):
         ("engine", "pandas", False),
         ("rebuild", True, True),
         ("load_date", None, True),
+        ("zone", None, True),
+        ("zone", "", False),
     ],
 )
 def test_parameters_have_a_schema(name, value, fits):

@@ -186,6 +186,25 @@ def test_analyses_are_published_by_what_they_were_made_of(clients):
     assert places(clients, "campaign_ctr") == {"all": f"s3://{LAKE}/gold/campaign_ctr/v=1/month=all/"}
 
 
+def test_when_no_row_is_left_what_was_made_of_them_goes(clients):
+    s3, glue = clients
+    load(clients, "1", JULY)
+    report = made(s3, "silver", VISITS, "1", {JULY: b"a"})
+    publish.publish_visits(*clients, LAKE, ZONE, report, state.bronze(glue).digests(ZONE))
+    before = state.analysed(glue, state.bronze(glue), ZONE)
+    publish.publish_analyses(*clients, LAKE, ZONE, analyses(s3, "1", {JULY: b"a", "all": b"b"}), before.digest)
+    load(clients, "2")
+    bronze = state.bronze(glue)
+    assert state.left_over(glue, bronze, "visits") == [JULY]
+    assert publish.publish_visits(*clients, LAKE, ZONE, publish.NO_VISITS, {}) == each(VISITS, [JULY])
+    assert state.left_over(glue, bronze, "visits") == []
+    wanted = state.analysed(glue, bronze, ZONE)
+    assert not state.is_empty(glue, wanted)
+    changed = publish.publish_analyses(*clients, LAKE, ZONE, analyses(s3, "2", {}), wanted.digest)
+    assert changed == each(ANALYSED, [JULY, "all"])
+    assert state.is_empty(glue, wanted)
+
+
 def test_an_overtaken_run_leaves_the_analyses_to_the_other(clients):
     s3, glue = clients
     load(clients, "1", JULY)

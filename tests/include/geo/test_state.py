@@ -74,6 +74,15 @@ def test_another_time_zone_touches_all_months(bronze):
     assert len(state.behind(bronze.digests("Europe/Madrid"), published(bronze))) == 3
 
 
+def test_the_lake_s_time_zone_is_that_of_its_latest_records(bronze):
+    assert Bronze({}).zone is None
+    assert bronze.zone == ZONE
+    # Of deliveries that were deleted for their age, records stay in the zone of before.
+    moved = with_(bronze, "2026-09-01", RECORDS, loaded(at("2026-08"))._replace(zone="Europe/Madrid"))
+    places = with_(moved, "2026-09-02", PLACES, loaded(location="s3://lake/places/2/"))
+    assert places.zone == "Europe/Madrid"
+
+
 def test_months_whose_records_have_gone_are_left_as_they_are(bronze):
     gone = bronze._replace(gone=frozenset({"2026-06"}))
     assert list(gone.digests(ZONE)) == list(gone.months(RECORDS)) == ["2026-07", "2026-08"]

@@ -148,8 +148,9 @@ def published(s3):
     }
 
 
-def run(s3, monkeypatch, tables):
-    s3.put_object(Bucket=BUCKET, Key="runs/1/inputs.json", Body=json.dumps({"tables": tables, "zone": "UTC"}))
+def run(s3, monkeypatch, tables, **more):
+    inputs = {"tables": tables, "zone": "UTC", **more}
+    s3.put_object(Bucket=BUCKET, Key="runs/1/inputs.json", Body=json.dumps(inputs))
     given = {"inputs": f"s3://{BUCKET}/runs/1/inputs.json", "report": f"s3://{BUCKET}/runs/1/report.json"}
     words = [word for name, value in {**given, "lake": BUCKET}.items() for word in (f"--{name}", value)]
     monkeypatch.setattr(sys, "argv", ["offer_reference.py", *words, "--version", "1", "--engine", "polars"])
@@ -181,8 +182,36 @@ def test_without_a_table_the_old_file_stays(s3):
     _, tables = published(s3)
     build(s3, tables, BUCKET)
     before = s3.get_object(Bucket=BUCKET, Key=offer_reference.KEY)["Body"].read()
-    for wrong in ({}, {"campaign_ctr": [f"s3://{BUCKET}/gold/campaign_ctr/v=2/"]}):
-        given = {name: where for name, where in tables.items() if name != "campaign_ctr"} | wrong
-        with pytest.raises(InputsError, match="no Parquet file of campaign_ctr below"):
-            build(s3, given, BUCKET)
+    given = {name: where for name, where in tables.items() if name != "campaign_ctr"}
+    with pytest.raises(InputsError, match="--inputs lacks campaign_ctr"):
+        build(s3, given, BUCKET)
+    with pytest.raises(InputsError, match="no Parquet file of campaign_ctr below"):
+        build(s3, {**given, "campaign_ctr": [f"s3://{BUCKET}/gold/campaign_ctr/v=2/"]}, BUCKET)
+    for table in ("campaigns", "establishments"):
+        assert build(s3, {**tables, table: []}, BUCKET) == {
+            "changed": False,
+            "left": f"no {table} have been delivered yet",
+        }
     assert s3.get_object(Bucket=BUCKET, Key=offer_reference.KEY)["Body"].read() == before
+
+
+def test_on_the_first_day_ads_have_no_rates(s3):
+    city, tables = published(s3)
+    report = build(s3, {**tables, "campaign_ctr": []}, BUCKET)
+    assert (report["changed"], report["ads"], report["with_rate"]) == (True, len(city.campaigns), 0)
+    data = s3.get_object(Bucket=BUCKET, Key=offer_reference.KEY)["Body"].read()
+    assert {one.ad.ctr_low for one in establishments.parse(data)} == {0.0}
+
+
+def test_of_two_runs_the_one_with_older_tables_leaves_the_file_to_the_other(s3, monkeypatch):
+    _, tables = published(s3)
+    note = f"s3://{BUCKET}/runs/published.json"
+
+    def write(newest: str) -> dict:
+        s3.put_object(Bucket=BUCKET, Key="runs/published.json", Body=json.dumps({"inputs": newest}))
+        return run(s3, monkeypatch, tables, latest=note)
+
+    older = write(f"s3://{BUCKET}/runs/2/inputs.json")
+    assert older == {"changed": False, "left": "a newer run writes it"}
+    assert "Contents" not in s3.list_objects_v2(Bucket=BUCKET, Prefix=offer_reference.KEY)
+    assert write(f"s3://{BUCKET}/runs/1/inputs.json")["changed"]
