@@ -256,7 +256,8 @@ class Runner:
                         )
                         run.began = time.monotonic()
                         run.move("RUNNING")
-                    ended = run.process.wait(output.write)
+                    with s3.written_directly() if launch.engine == "spark" else contextlib.nullcontext():
+                        ended = run.process.wait(output.write)
             except (LaunchError, StartError) as error:
                 errors.write([f"LAUNCH ERROR: {error}"])
                 return "FAILED", f"LAUNCH ERROR: {error}"

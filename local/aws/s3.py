@@ -44,6 +44,7 @@ _LONGEST_NAME = 255  # bytes: of every file system in question
 
 # A file and what is known of it change together.
 _changes = threading.RLock()
+_writers = 0  # processes that write files beside this server, as Spark does
 
 
 class UnsupportedByFilesError(S3ClientError, ValueError):
@@ -133,6 +134,19 @@ def adopt(bucket: str, prefix: str = "") -> None:
         MissingBucket: There is no such bucket and no such folder.
     """
     backend().adopt(bucket, prefix)
+
+
+@contextlib.contextmanager
+def written_directly() -> Iterator[None]:
+    """While files are written beside this server, listings look at the disk: what is complete there is an object."""
+    global _writers
+    with _changes:
+        _writers += 1
+    try:
+        yield
+    finally:
+        with _changes:
+            _writers -= 1
 
 
 def backend() -> "FileS3Backend":
@@ -580,6 +594,12 @@ class FileS3Backend(plugging.Plugged, S3Backend):
             self.adopt(bucket_name, key_name)
             return None
         return key
+
+    def list_objects(self, bucket: FakeBucket, prefix: str | None, *args: Any, **kwargs: Any) -> Any:
+        """List objects, and what others have written meanwhile; every kind of listing ends here."""
+        if _writers:
+            self.adopt(bucket.name, prefix or "")
+        return super().list_objects(bucket, prefix, *args, **kwargs)
 
     def delete_object(self, bucket_name: str, key_name: str, *args: Any, **kwargs: Any) -> tuple[bool, dict[str, Any]]:
         """Delete an object, its file and the folders that are empty without it."""

@@ -414,6 +414,12 @@ def test_every_engine_makes_the_same(stack, lake, made, tables, run_dag, engine)
 class TestLater:
     """What comes after the first run."""
 
+    @pytest.fixture(scope="class")
+    def outcome(self, stack, made, tables, run_dag):
+        """A first run of its own, for others clear the lake."""
+        land(stack, made, tables)
+        return run_dag(DAG, load_date="2026-09-30")
+
     def test_building_again_publishes_nothing_new(self, outcome, run_dag):
         before = published()
         again = run_dag(DAG, load_date="2026-09-30", rebuild=True)

@@ -167,7 +167,10 @@ def test_poison_is_put_aside_and_without_consent_nothing_is_kept(told, windows_t
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("s3://vitrine-lake/reference/nothing.jsonl", "which is not there, or may not be read: the Glue job vitrine-offer-ref"),
+        (
+            "s3://vitrine-lake/reference/nothing.jsonl",
+            "which is not there, or may not be read: the Glue job vitrine-offer-ref",
+        ),
         ("s3://no-such-lake/reference.jsonl", "names s3://no-such-lake/reference.jsonl, which is not there"),
         ("reference.jsonl", "set it to s3://<bucket>/<key>"),
         ("s3://vitrine-lake/reference/broken.jsonl", "broken.jsonl: line 1: record is not JSON"),

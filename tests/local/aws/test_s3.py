@@ -482,6 +482,19 @@ def test_a_file_replaced_behind_the_servers_back_is_never_read_with_old_headers(
     assert lake.client.head_object(Bucket=BUCKET, Key="a")["ETag"] == md5(b"after, and longer")
 
 
+def test_listings_see_what_is_written_directly_while_somebody_does(lake: Lake) -> None:
+    def listed() -> list[str]:
+        return [key["Key"] for key in lake.client.list_objects_v2(Bucket=BUCKET, Prefix="beside/").get("Contents", [])]
+
+    with s3.written_directly():
+        s3.path(BUCKET, "beside/one").parent.mkdir(parents=True)
+        s3.path(BUCKET, "beside/one").write_bytes(b"1")
+        assert listed() == ["beside/one"]
+    s3.path(BUCKET, "beside/two").write_bytes(b"2")
+    assert listed() == ["beside/one"]
+    s3.path(BUCKET, "beside/two").unlink()
+
+
 def test_a_bucket_with_files_that_nobody_adopted_is_not_deleted(lake: Lake) -> None:
     (lake.folder / "precious").write_bytes(b"data")
     assert failure(lake.client.delete_bucket, Bucket=BUCKET)["Error"]["Code"] == "BucketNotEmpty"
